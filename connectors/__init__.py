@@ -1,0 +1,1 @@
+"""Every edge to the outside: Kafka, files, the DuckDB history, webhooks, codecs."""

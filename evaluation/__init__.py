@@ -1,0 +1,1 @@
+"""Metrics, labelled data sets and backtests: runs the engine on recorded data."""

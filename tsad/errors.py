@@ -1,0 +1,25 @@
+"""The errors of the engine and its detectors.
+
+TsadError
+├── ConfigurationError    a setting is wrong; nothing was started
+├── NotEnoughDataError    too few rows to fit on (also a ValueError)
+└── SnapshotError         a stored state cannot be continued from
+"""
+
+__all__ = ["ConfigurationError", "NotEnoughDataError", "SnapshotError", "TsadError"]
+
+
+class TsadError(Exception):
+    """Base of every error that `tsad` raises on purpose."""
+
+
+class ConfigurationError(TsadError, ValueError):
+    """A setting is wrong. The message names the key, the value and what would be right."""
+
+
+class NotEnoughDataError(TsadError, ValueError):
+    """Too few usable rows to fit on. The message names the rows needed and the rows there."""
+
+
+class SnapshotError(TsadError):
+    """A stored state is of another format, layout or detector, or is damaged."""
