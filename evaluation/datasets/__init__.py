@@ -1,0 +1,1 @@
+"""Labelled data sets, all in one shape. Start at `evaluation.datasets.registry`."""
