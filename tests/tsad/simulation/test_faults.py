@@ -33,9 +33,7 @@ def difference(faulty, clean, channel="flow_m3_h", first=FIRST, last=LAST):
     severity=st.floats(2.0, 50.0),
     seed=st.integers(0, 2**31),
 )
-def test_a_fault_changes_its_rows_and_channels_and_nothing_else(
-    faulty, settings, start, kind, first, rows, severity, seed
-):
+def test_a_fault_changes_its_rows_and_channels_and_nothing_else(settings, start, kind, first, rows, severity, seed):
     channels = () if kind is FaultKind.SILENCE else ("motor_current_a", "vibration_mm_s")
     fault = Fault(kind, PUMP, channels, start + first * SECOND, start + (first + rows) * SECOND, severity, seed=seed)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from tsad.simulation import messages
+from tsad.simulation import PUMP_CHANNELS, messages
 
 PUMP = "plant/utilities/pump-1"
 
@@ -38,14 +38,8 @@ def test_readings_survive_json_bit_for_bit(faulty, sent, asset):
 def test_numbers_are_the_shortest_decimals_of_float32(faulty, sent):
     message = next(message for message in sent if message.key == PUMP)
 
-    expected = {
-        name: str(value) for name, value in zip(PUMP_CHANNELS(faulty), faulty.sensors[PUMP].values[0], strict=True)
-    }
+    expected = dict(zip(PUMP_CHANNELS, map(str, faulty.sensors[PUMP].values[0]), strict=True))
     assert {name: json.dumps(value) for name, value in message.payload["values"].items()} == expected
-
-
-def PUMP_CHANNELS(faulty):  # noqa: N802 - reads as the constant it stands for
-    return faulty.sensors[PUMP].channels
 
 
 def test_a_silent_asset_sends_nothing(faulty, sent):

@@ -246,7 +246,7 @@ def test_wrong_settings_name_their_key(change, message):
 
 @pytest.mark.parametrize(("start", "seconds"), [(-1, 10.0), (1, 10.0), (0, 0.5), (0, float("nan"))])
 def test_wrong_spans_are_refused(settings, start, seconds):
-    with pytest.raises(ConfigurationError, match="start|duration_seconds"):
+    with pytest.raises(ConfigurationError, match=r"start|duration_seconds"):
         simulate(settings, start, seconds)
 
 
