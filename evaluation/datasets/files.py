@@ -1,0 +1,224 @@
+"""Your own labelled series: a CSV or Parquet file, or a directory of them.
+
+Columns: `label` (0 or 1, needed); `timestamp` (ISO 8601 text, a date-time type, or whole nanoseconds since 1970 UTC;
+without it rows get one-minute steps from 2000-01-01T00:00:00Z); `split` ("train" or "test"; without it the caller
+gives the share of rows to train on); every other column is a channel and must be numeric. An empty cell of a channel
+is a missing value. Times without a zone are read as UTC. The grid step is the median time between rows.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from evaluation.datasets.location import pick
+from evaluation.datasets.schema import MINUTE, LabelledSeries, synthetic_times
+from evaluation.errors import DatasetError, DatasetFormatError, DatasetNotFoundError, InvalidInputError
+
+__all__ = ["load_directory", "load_file", "series_files"]
+
+TIME, LABEL, SPLIT = "timestamp", "label", "split"
+SUFFIXES = (".csv", ".parquet")
+
+
+def load_file(path: Path, *, train_fraction: float | None = None, dataset: str | None = None) -> LabelledSeries:
+    """Read one labelled series from a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    train_fraction : float or None
+        Share of rows, from the first, to train on. Needed without a `split` column, refused with one.
+    dataset : str or None
+        Name of the data set; by default that of the file.
+
+    Returns
+    -------
+    LabelledSeries
+
+    Raises
+    ------
+    DatasetNotFoundError
+        When there is no such file.
+    DatasetFormatError
+        Names the file, the column and the first row (counted from 0, without the header) that break a rule.
+    """
+    table = _read(path)
+    if LABEL not in table.columns:
+        raise DatasetFormatError(
+            f"{path}: column {LABEL!r} is missing; found {', '.join(table.columns)}. Add it: 1 = anomalous, 0 = normal"
+        )
+    channels = tuple(column for column in table.columns if column not in (TIME, LABEL, SPLIT))
+    if not channels or table.height == 0:
+        raise DatasetFormatError(
+            f"{path}: {table.height} rows and {len(channels)} channels beside {TIME!r}, {LABEL!r} and {SPLIT!r}; "
+            f"at least one of each is needed"
+        )
+    times = _times(path, table)
+    return LabelledSeries(
+        dataset=dataset or path.stem,
+        name=path.stem,
+        channels=channels,
+        times=times,
+        values=_values(path, table, channels),
+        labels=_labels(path, table[LABEL]),
+        train_length=_train_length(path, table, train_fraction),
+        step=int(np.median(np.diff(times))) if TIME in table.columns and times.size > 1 else MINUTE,
+    )
+
+
+def load_directory(
+    path: Path, *, train_fraction: float | None = None, select: Sequence[str] | None = None
+) -> list[LabelledSeries]:
+    """Read every CSV and Parquet file of a directory; the name of a series is its file name without the ending.
+
+    Parameters
+    ----------
+    path : Path
+        The directory; folders inside it are not read.
+    train_fraction : float or None
+        As in `load_file`.
+    select : sequence of str or None
+        Names or shell patterns; None reads all.
+
+    Returns
+    -------
+    list of LabelledSeries
+        Sorted by name.
+    """
+    files = series_files(path)
+    names = pick(str(path), list(files), select)
+    return [load_file(files[name], train_fraction=train_fraction, dataset=path.name) for name in names]
+
+
+def series_files(path: Path) -> dict[str, Path]:
+    """Return the files of a directory by the name of their series, sorted.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        When there is none.
+    DatasetFormatError
+        When two files would give series of the same name.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() not in SUFFIXES:
+            continue
+        if file.stem in found:
+            raise DatasetFormatError(
+                f"{path}: {found[file.stem].name} and {file.name} give one series name; rename one"
+            )
+        found[file.stem] = file
+    if not found:
+        raise DatasetNotFoundError(f"{path}: no file ends in {' or '.join(SUFFIXES)}")
+    return found
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise DatasetNotFoundError(f"{path}: no such file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DatasetFormatError(
+            f"{path}: cannot read {path.suffix or 'a file without an ending'}; convert to CSV or Parquet"
+        )
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pl.read_parquet(path)
+        return pl.read_csv(path, try_parse_dates=True, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DatasetError(f"{path}: cannot be read: {error}") from error
+
+
+def _times(path: Path, table: pl.DataFrame) -> NDArray[np.int64]:
+    if TIME not in table.columns:
+        return synthetic_times(table.height)
+    column = table[TIME]
+    _refuse_empty(path, column)
+    if column.dtype == pl.String:
+        parsed = column.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False)
+        if parsed.null_count():
+            at = int(np.argmax(parsed.is_null().to_numpy()))
+            raise DatasetFormatError(f"{path}: {TIME!r} in row {at} is not an ISO 8601 time: {column[at]!r}")
+        column = parsed
+    if column.dtype == pl.Date:
+        column = column.cast(pl.Datetime("ns"))
+    if isinstance(column.dtype, pl.Datetime):
+        column = column.cast(pl.Datetime("ns", column.dtype.time_zone)).to_physical()
+    if not column.dtype.is_integer():
+        raise DatasetFormatError(
+            f"{path}: {TIME!r} has type {column.dtype}; use ISO 8601 text, date-times or whole nanoseconds since 1970"
+        )
+    times = column.to_numpy().astype(np.int64)
+    backwards = np.flatnonzero(np.diff(times) <= 0)
+    if backwards.size:
+        at = int(backwards[0]) + 1
+        fault = "repeats the one above" if times[at] == times[at - 1] else "is before the one above"
+        raise DatasetFormatError(
+            f"{path}: {TIME!r} of row {at} ({table[TIME][at]}) {fault}; sort the rows and keep one a time"
+        )
+    return times
+
+
+def _values(path: Path, table: pl.DataFrame, channels: tuple[str, ...]) -> NDArray[np.float32]:
+    for channel in channels:
+        column = table[channel]
+        if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+            continue
+        wrong = column.cast(pl.Float64, strict=False).is_null() if column.dtype == pl.String else column.is_not_null()
+        at = int(np.argmax((wrong & column.is_not_null()).to_numpy()))
+        raise DatasetFormatError(
+            f"{path}: channel {channel!r} is not numeric: {column[at]!r} in row {at}; "
+            f"drop the column, or leave missing cells empty"
+        )
+    columns = [table[channel].cast(pl.Float32).fill_null(float("nan")).to_numpy() for channel in channels]
+    return np.column_stack(columns).astype(np.float32, copy=False)
+
+
+def _labels(path: Path, column: pl.Series) -> NDArray[np.uint8]:
+    _refuse_empty(path, column)
+    if column.dtype == pl.Boolean:
+        return column.to_numpy().astype(np.uint8)
+    numbers = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    wrong = (numbers != 0) & (numbers != 1)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DatasetFormatError(
+            f"{path}: {LABEL!r} must be 0 or 1, found {column[at]!r} in row {at} ({int(wrong.sum())} such rows)"
+        )
+    return numbers.astype(np.uint8)
+
+
+def _train_length(path: Path, table: pl.DataFrame, train_fraction: float | None) -> int:
+    if SPLIT not in table.columns:
+        if train_fraction is None:
+            raise DatasetFormatError(
+                f"{path}: no {SPLIT!r} column; add one with 'train' and 'test', or say which share to train on "
+                f"(train_fraction)"
+            )
+        if not 0 < train_fraction < 1:
+            raise InvalidInputError(f"train_fraction must be between 0 and 1, got {train_fraction}")
+        return max(1, min(table.height - 1, int(table.height * train_fraction)))
+    if train_fraction is not None:
+        raise InvalidInputError(f"{path} has a {SPLIT!r} column; leave train_fraction out")
+    column = table[SPLIT]
+    _refuse_empty(path, column)
+    known = column.cast(pl.String).is_in(["train", "test"]).to_numpy()
+    if not known.all():
+        at = int(np.argmin(known))
+        raise DatasetFormatError(f"{path}: {SPLIT!r} must be 'train' or 'test', found {column[at]!r} in row {at}")
+    train = (column.cast(pl.String) == "train").to_numpy()
+    length = int(train.sum())
+    if not train[:length].all():
+        at = int(np.argmin(train[:length]))
+        raise DatasetFormatError(f"{path}: row {at} is 'test' but 'train' rows follow; train rows must come first")
+    return length
+
+
+def _refuse_empty(path: Path, column: pl.Series) -> None:
+    if column.null_count():
+        at = int(np.argmax(column.is_null().to_numpy()))
+        raise DatasetFormatError(f"{path}: {column.name!r} is empty in row {at} ({column.null_count()} such rows)")

@@ -1,0 +1,141 @@
+"""NASA SMAP and MSL spacecraft telemetry (telemanom).
+
+Source: K. Hundman et al., "Detecting Spacecraft Anomalies Using LSTMs and Nonparametric Dynamic Thresholding",
+KDD 2018. Two forms are read: one archive a spacecraft (`SMAP.npz`, `MSL.npz`) with the arrays
+`train/<channel>/value`, `train/<channel>/cmd`, `test/...`; and the original directories `train/*.npy`,
+`test/*.npy`. Both need `labeled_anomalies.csv`.
+
+The source gives an order of rows and no times: rows get one-minute steps from 2000-01-01T00:00:00Z, the test part
+straight after the training part. It also leaves the labels open in three places; `LABEL_POLICY` says how they are
+read here.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from evaluation.datasets.location import missing, pick
+from evaluation.datasets.schema import MINUTE, LabelledSeries, synthetic_times
+from evaluation.errors import DatasetFormatError
+
+__all__ = ["FOLDER", "HOW_TO_GET", "LABEL_POLICY", "LICENCE", "Spacecraft", "load_nasa"]
+
+Spacecraft = Literal["SMAP", "MSL"]
+
+FOLDER = "nasa-smap-msl"
+LABELS = "labeled_anomalies.csv"
+LICENCE = "Caltech/JPL notice in the BSD-3 style; keep the notice when you pass the data on"
+HOW_TO_GET = (
+    f"Get train/, test/ and {LABELS} as named by the telemanom project (github.com/khundman/telemanom) "
+    f"and put them into a folder {FOLDER}."
+)
+LABEL_POLICY = (
+    "telemanom labels, policy 1: the end index of a segment is inside it; of several label rows for one channel the "
+    "last one counts (SMAP P-2); a channel without a label row is left out (MSL T-10)"
+)
+
+_Parts = Callable[[str], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def load_nasa(directory: Path, spacecraft: Spacecraft, *, select: Sequence[str] | None = None) -> list[LabelledSeries]:
+    """Read the channels of one spacecraft.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds `labeled_anomalies.csv` and either form of the arrays.
+    spacecraft : {"SMAP", "MSL"}
+        Which one.
+    select : sequence of str or None
+        Channel names or shell patterns such as "P-*"; None reads all.
+
+    Returns
+    -------
+    list of LabelledSeries
+        In the order of the label file. Channels are "value" (the telemetry) and "cmd_1", "cmd_2", ... (commands).
+
+    Raises
+    ------
+    DatasetNotFoundError
+        When a file or a selected channel is not there.
+    DatasetFormatError
+        When labels and arrays do not fit each other.
+    """
+    labels_path, archive = directory / LABELS, directory / f"{spacecraft}.npz"
+    arrays = directory / "test"
+    if not labels_path.is_file() or not (archive.is_file() or arrays.is_dir()):
+        raise missing(f"NASA {spacecraft}", [labels_path, archive, arrays], HOW_TO_GET, LICENCE)
+    segments = _read_segments(labels_path, spacecraft)
+    names = pick(spacecraft, list(segments), select)
+    if not archive.is_file():
+        return [_series(spacecraft, name, segments[name], _from_directory(directory)) for name in names]
+    with np.load(archive, allow_pickle=False) as opened:
+        return [_series(spacecraft, name, segments[name], _from_archive(opened, archive)) for name in names]
+
+
+def _read_segments(path: Path, spacecraft: str) -> dict[str, tuple[list[list[int]], int]]:
+    table = pl.read_csv(path)
+    wanted = {"chan_id", "spacecraft", "anomaly_sequences", "num_values"}
+    if not wanted <= set(table.columns):
+        raise DatasetFormatError(f"{path}: columns {', '.join(sorted(wanted - set(table.columns)))} are missing")
+    rows = table.filter(pl.col("spacecraft") == spacecraft)
+    return {
+        str(row["chan_id"]): (json.loads(row["anomaly_sequences"]), int(row["num_values"]))
+        for row in rows.iter_rows(named=True)  # a later row of the same channel replaces the earlier one
+    }
+
+
+def _from_archive(opened: "np.lib.npyio.NpzFile", path: Path) -> _Parts:
+    def parts(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        for part in ("train", "test"):
+            if f"{part}/{name}/value" not in opened:
+                raise DatasetFormatError(f"{path}: array {part}/{name}/value is missing; fetch the archive again")
+        train, test = (
+            np.column_stack([opened[f"{part}/{name}/value"], opened[f"{part}/{name}/cmd"]]).astype(np.float32)
+            for part in ("train", "test")
+        )
+        return train, test
+
+    return parts
+
+
+def _from_directory(directory: Path) -> _Parts:
+    def parts(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        paths = [directory / part / f"{name}.npy" for part in ("train", "test")]
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            raise missing(f"NASA channel {name}", absent, HOW_TO_GET, LICENCE)
+        train, test = (np.load(path, allow_pickle=False).astype(np.float32) for path in paths)
+        return train, test
+
+    return parts
+
+
+def _series(spacecraft: str, name: str, labelled: tuple[list[list[int]], int], read: _Parts) -> LabelledSeries:
+    segments, test_rows = labelled
+    train, test = read(name)
+    if test.shape[0] != test_rows:
+        raise DatasetFormatError(
+            f"{spacecraft}/{name}: {LABELS} says {test_rows} test rows, the array has {test.shape[0]}; "
+            f"the two come from different releases"
+        )
+    labels = np.zeros(train.shape[0] + test_rows, dtype=np.uint8)
+    for first, last in segments:
+        if not 0 <= first <= last < test_rows:
+            raise DatasetFormatError(f"{spacecraft}/{name}: segment [{first}, {last}] is outside 0..{test_rows - 1}")
+        labels[train.shape[0] + first : train.shape[0] + last + 1] = 1
+    return LabelledSeries(
+        dataset=spacecraft,
+        name=name,
+        channels=("value", *(f"cmd_{i}" for i in range(1, train.shape[1]))),
+        times=synthetic_times(labels.size),
+        values=np.concatenate([train, test]),
+        labels=labels,
+        train_length=train.shape[0],
+        step=MINUTE,
+    )
