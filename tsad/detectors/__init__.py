@@ -1,0 +1,1 @@
+"""Numeric detectors, one module a family. All obey `tsad.detectors.base.Detector`."""

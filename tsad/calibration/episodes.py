@@ -1,0 +1,360 @@
+"""Cluster-calibrated tail: what a score means, and which scores make an alarm, for a budget of false alarms a day.
+
+The specification is the project's own calibration note (docs/calibration.md tells it in short): the tail is fitted to
+*clusters* of exceedances, because scores are autocorrelated and a drifting stretch is one alarm, not hundreds. The
+excess of a cluster's peak over a low quantile is taken as exponential with an uncertain mean, which gives a closed
+predictive tail. Quiet time goes on teaching it; alarmed clusters enter as censored.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.errors import NotEnoughDataError
+from tsad.kernels.episodes import calibrate, episode_rate, static_threshold
+from tsad.series_arrays import Field, SeriesArrays
+
+__all__ = ["AlarmPolicy", "CalibratedScores", "CalibrationFit", "EpisodeCalibrator", "TailFit", "fit_tail"]
+
+_SHARES = (0.10, 0.05, 0.02, 0.01)
+_RANKS = 1024
+_PROVISIONAL = 10.0  # multiples of one false alarm's expected exposure before the fit stops being provisional
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmPolicy:
+    """When an alarm is raised and cleared.
+
+    Attributes
+    ----------
+    false_alarms_per_day
+        Accepted false episodes a day and series. There is no threshold to set.
+    off_delay_rows
+        An alarm clears when its score has stayed under the off-level for more than this many rows; the same number
+        of rows separates clusters.
+    off_share
+        Off-level, as the share of the way from the tail's start to the raising threshold (hysteresis).
+    governor_step, governor_limit
+        How far every raised alarm lifts the threshold (log scale), and the limit of that.
+    memory_rows
+        Over how many quiet rows old clusters are forgotten.
+    """
+
+    false_alarms_per_day: float = 1.0
+    off_delay_rows: int = 32
+    off_share: float = 0.25
+    governor_step: float = 0.1
+    governor_limit: float = 3.0
+    memory_rows: int = 20_000
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.false_alarms_per_day) and self.false_alarms_per_day > 0):
+            raise ValueError(
+                f"false_alarms_per_day is {self.false_alarms_per_day}; give a finite number above 0, e.g. 0.1",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TailFit:
+    """The start of the tail, and the clusters above it.
+
+    Attributes
+    ----------
+    start
+        u, the quantile above which a row belongs to the tail.
+    clusters, excess, exposure
+        K, the number of clusters; S, the sum of their peaks' excesses over u; N, the rows seen.
+    degenerate
+        There was no excess to fit; a token one stands in.
+    """
+
+    start: float
+    clusters: float
+    excess: float
+    exposure: float
+    degenerate: bool
+
+    def rate(self, score: float) -> float:
+        """Clusters a row whose peak reaches `score`."""
+        return float(episode_rate(score, self.start, self.clusters, self.excess, self.exposure))
+
+    def threshold(self, rate: float) -> float:
+        """The score that is reached `rate` times a row."""
+        return float(static_threshold(rate, self.start, self.clusters, self.excess, self.exposure))
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFit:
+    """What was learnt from a prefix.
+
+    Attributes
+    ----------
+    tail
+        The fitted tail.
+    max_budget
+        Episodes a day that the detector makes at all; a larger budget cannot be spent.
+    flags
+        ``provisional`` (too little exposure for the budget), ``degenerate_tail``, ``budget_above_max``.
+    """
+
+    tail: TailFit
+    max_budget: float
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedScores:
+    """Scores in the one language of alarms, all of length m.
+
+    Attributes
+    ----------
+    p_values
+        float64, chance of a score at least this high in one row when all is well. For display, order and fusion.
+    rates
+        float64, episodes a row whose peak reaches this score.
+    thresholds
+        float64, the score above which this row would raise.
+    on
+        bool, whether the alarm stands after this row.
+    events
+        uint8, ``NOTHING``, ``RAISE``, ``ESCALATE`` or ``CLEAR`` of `tsad.kernels.episodes`.
+    """
+
+    p_values: npt.NDArray[np.float64]
+    rates: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+    on: npt.NDArray[np.bool_]
+    events: npt.NDArray[np.uint8]
+
+
+def _clusters(scores: npt.NDArray[np.float64], start: float, gap: int) -> tuple[int, float]:
+    """Number of clusters above `start`, and the sum of their peaks' excesses."""
+    above = np.flatnonzero(scores > start)
+    if above.size == 0:
+        return 0, 0.0
+    first = np.concatenate(([0], np.flatnonzero(np.diff(above) > gap) + 1))
+    peaks = np.maximum.reduceat(scores[above], first)
+    return len(first), float(np.sum(peaks - start))
+
+
+def fit_tail(scores: npt.NDArray[np.float64], gap: int) -> TailFit:
+    """Fit the tail to honest prefix scores (leave-one-out or held out).
+
+    Parameters
+    ----------
+    scores
+        float64[n], finite.
+    gap
+        Rows that separate two clusters.
+
+    Examples
+    --------
+    >>> scores = np.where(np.arange(400) % 50 == 0, 2.0, np.linspace(0, 1, 400))
+    >>> tail = fit_tail(scores, gap=32)
+    >>> bool(tail.threshold(1e-4) > tail.threshold(1e-3) > tail.start)
+    True
+    """
+    best: tuple[int, float, float] | None = None
+    for share in _SHARES:
+        start = float(np.quantile(scores, 1.0 - share))
+        count, excess = _clusters(scores, start, gap)
+        if best is None or count > best[0]:
+            best = (count, excess, start)
+    assert best is not None
+    count, excess, start = best
+    degenerate = excess <= 1e-9 * max(abs(start), 1e-9)
+    if degenerate:
+        excess = max(count, 1) * 0.05 * max(abs(start), 1e-6)
+    return TailFit(start, float(count), excess, float(len(scores)), degenerate)
+
+
+class EpisodeCalibrator:
+    """Calibrates the scores of many series and raises and clears their alarms.
+
+    Parameters
+    ----------
+    policy
+        The budget and the clearing rule.
+    rows_per_day
+        Rows of the time grid in a day.
+    """
+
+    def __init__(self, policy: AlarmPolicy, rows_per_day: float) -> None:
+        self.policy = policy
+        self.rows_per_day = rows_per_day
+        self._arrays = SeriesArrays(
+            {
+                "budget": Field(np.float64, fitted=True),
+                "forget": Field(np.float64, fitted=True),
+                "u": Field(np.float64, fitted=True),
+                "clusters": Field(np.float64),
+                "excess": Field(np.float64),
+                "exposure": Field(np.float64),
+                "governor": Field(np.float64),
+                "is_open": Field(np.bool_),
+                "peak": Field(np.float64),
+                "cap": Field(np.float64, np.nan),
+                "last_above": Field(np.int64),
+                "on": Field(np.bool_),
+                "last_off": Field(np.int64),
+                "now": Field(np.int64),
+                "level": Field(np.int64),
+                "alarm_peak": Field(np.float64),
+                "ranks": Field(np.float64, 0, (_RANKS,), fitted=True),
+                "n_ranks": Field(np.int64, fitted=True),
+                "n_prefix": Field(np.int64, fitted=True),
+                "tail_share": Field(np.float64, fitted=True),
+                "tail_mean": Field(np.float64, fitted=True),
+                "tail_shape": Field(np.float64, fitted=True),
+            },
+        )
+
+    @property
+    def levels(self) -> npt.NDArray[np.int64]:
+        """int64[n_series], severity level (0 to 3) that the standing or last alarm has reached."""
+        return self._arrays.level
+
+    @property
+    def peaks(self) -> npt.NDArray[np.float64]:
+        """float64[n_series], highest score of the standing or last alarm."""
+        return self._arrays.alarm_peak
+
+    def reserve(self, n_series: int) -> None:
+        """Have room for `n_series` series."""
+        self._arrays.reserve(n_series)
+
+    def fit(self, series: int, scores: npt.NDArray[np.float64]) -> CalibrationFit:
+        """Learn what is usual for `series`; alarm and cluster state start afresh.
+
+        Parameters
+        ----------
+        series
+            Number of the series.
+        scores
+            float64[n], honest scores of a quiet prefix; NaN rows are left out.
+
+        Raises
+        ------
+        NotEnoughDataError
+            Fewer than ``2 * off_delay_rows + 1`` scores: not even two clusters could be told apart.
+        ValueError
+            A score is infinite.
+        """
+        infinite = np.flatnonzero(np.isinf(scores))
+        if infinite.size:
+            raise ValueError(f"score in row {infinite[0]} is infinite; detectors answer NaN where they cannot say")
+        scores = np.asarray(scores[~np.isnan(scores)], dtype=np.float64)
+        gap = self.policy.off_delay_rows
+        if len(scores) <= 2 * gap:
+            raise NotEnoughDataError(
+                f"calibration needs at least {2 * gap + 1} scored rows (off-delay {gap}), there are {len(scores)}",
+            )
+        tail = fit_tail(scores, gap)
+        budget = self.policy.false_alarms_per_day / self.rows_per_day
+        above = scores[scores > tail.start]
+        ranks = np.sort(scores)
+        if len(ranks) > _RANKS:
+            ranks = np.quantile(ranks, np.linspace(0.0, 1.0, _RANKS))
+        self.reserve(series + 1)
+        a = self._arrays
+        clusters = max(tail.clusters, 1.0)
+        for name, value in {
+            "budget": budget,
+            "forget": 1.0 - 1.0 / max(len(scores), self.policy.memory_rows),
+            "u": tail.start,
+            "clusters": tail.clusters,
+            "excess": tail.excess,
+            "exposure": tail.exposure,
+            "governor": 0.0,
+            "is_open": False,
+            "cap": np.nan,
+            "on": False,
+            "now": 0,
+            "level": 0,
+            "n_ranks": len(ranks),
+            "n_prefix": len(scores),
+            "tail_share": max(len(above), 1) / len(scores),
+            "tail_mean": float(np.mean(above - tail.start)) if len(above) else tail.excess / clusters,
+            "tail_shape": clusters,
+        }.items():
+            getattr(a, name)[series] = value
+        if not a.tail_mean[series] > 0:
+            a.tail_mean[series] = tail.excess / clusters
+        a.ranks[series] = 0.0
+        a.ranks[series, : len(ranks)] = ranks
+        max_budget = (tail.clusters + 1.0) / tail.exposure * self.rows_per_day
+        flags = []
+        if tail.exposure < _PROVISIONAL / budget:
+            flags.append("provisional")
+        if tail.degenerate:
+            flags.append("degenerate_tail")
+        if self.policy.false_alarms_per_day > max_budget:
+            flags.append("budget_above_max")
+        return CalibrationFit(tail, max_budget, tuple(flags))
+
+    def update(
+        self,
+        series: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float64],
+        breaks: npt.NDArray[np.bool_],
+    ) -> CalibratedScores:
+        """Take in scores, row by row and in order.
+
+        Parameters
+        ----------
+        series, scores, breaks
+            int32[m], float64[m] and bool[m]: series number, score (NaN changes nothing), and whether time before the
+            row is missing.
+
+        Raises
+        ------
+        ValueError
+            A score is infinite.
+        """
+        infinite = np.flatnonzero(np.isinf(scores))
+        if infinite.size:
+            raise ValueError(f"score in row {infinite[0]} is infinite; detectors answer NaN where they cannot say")
+        m = len(series)
+        if m:
+            self.reserve(int(series.max()) + 1)
+        result = CalibratedScores(
+            np.empty(m), np.empty(m), np.empty(m), np.empty(m, dtype=np.bool_), np.empty(m, dtype=np.uint8)
+        )
+        a, policy = self._arrays, self.policy
+        calibrate(
+            series, scores, breaks, policy.off_delay_rows, policy.off_share, policy.governor_step,
+            policy.governor_limit, a.budget, a.forget, a.u, a.clusters, a.excess, a.exposure, a.governor, a.is_open,
+            a.peak, a.cap, a.last_above, a.on, a.last_off, a.now, a.level, a.alarm_peak, a.ranks, a.n_ranks,
+            a.tail_share, a.tail_mean, a.tail_shape, a.n_prefix, result.p_values, result.rates, result.thresholds,
+            result.on, result.events,
+        )  # fmt: skip
+        return result
+
+    def prefix_p_values(self, series: int, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """p-values of `scores` under the fit of `series`, without learning from them: float64[n]."""
+        a = self._arrays
+        n = len(scores)
+        throwaway = EpisodeCalibrator(self.policy, self.rows_per_day)
+        throwaway._arrays.restore(a.one(series))
+        return throwaway.update(np.zeros(n, np.int32), scores, np.zeros(n, np.bool_)).p_values
+
+    def tail(self, series: int) -> TailFit:
+        """The tail of `series` as it stands now."""
+        a = self._arrays
+        return TailFit(
+            float(a.u[series]), float(a.clusters[series]), float(a.excess[series]), float(a.exposure[series]), False
+        )
+
+    def governor(self, series: int) -> float:
+        """How far recent alarms have lifted the threshold of `series` (log scale)."""
+        return float(self._arrays.governor[series])
+
+    def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
+        """What the first `n_series` series learnt by fitting, or else their streaming state."""
+        return self._arrays.state(n_series, fitted=fitted)
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a stored state."""
+        self._arrays.restore(state)

@@ -1,0 +1,140 @@
+"""The contract of numeric detectors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.observations import RowBatch
+
+__all__ = ["Detector", "Scores", "Unscored"]
+
+
+class Unscored(IntEnum):
+    """Why a row has no score."""
+
+    SCORED = 0
+    WARMING_UP = 1  # the series has not been fitted yet
+    WINDOW_INCOMPLETE = 2  # too few rows since the start or since a gap
+    VALUES_MISSING = 3  # too many channels of the window are missing
+    IDLE = 4  # the asset is idle, and the detector judges it at work only
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a detector says of m rows with c channel columns.
+
+    Attributes
+    ----------
+    score
+        float64[m], higher is odder, never infinite; NaN where the detector cannot say.
+    reason
+        uint8[m] of `Unscored`.
+    contributions
+        float32[m, c], share of each channel in the score; sums to 1, or is 0 throughout where there is no score.
+    expected, lower, upper
+        float32[m, c], what the detector expected of the newest row, and the band it takes as usual; NaN where it
+        makes no statement.
+    """
+
+    score: npt.NDArray[np.float64]
+    reason: npt.NDArray[np.uint8]
+    contributions: npt.NDArray[np.float32]
+    expected: npt.NDArray[np.float32]
+    lower: npt.NDArray[np.float32]
+    upper: npt.NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, m: int, c: int) -> "Scores":
+        """Scores of `m` rows that say nothing yet."""
+        channels = [np.full((m, c), np.nan, np.float32) for _ in range(3)]
+        return cls(np.full(m, np.nan), np.zeros(m, np.uint8), np.zeros((m, c), np.float32), *channels)
+
+
+class Detector(ABC):
+    """Scores the rows of many series at once, causally, and keeps a little state for each.
+
+    A detector is deterministic: the same rows in the same order per series give the same scores, however they are cut
+    into batches and whatever other series are in between. That is why kernels sum in a fixed order and no call to a
+    library whose rounding depends on the batch size stands in `score`.
+
+    Class attributes say what it is: `name`, `cost` (``light``, ``model`` or ``foundation``), `lookahead` (rows of the
+    future that a score uses; 0 is causal), `multivariate` (channels are judged jointly), `summary` in one line.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    cost: ClassVar[Literal["light", "model", "foundation"]]
+    lookahead: ClassVar[int] = 0
+    multivariate: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Steps of context that one score uses, the scored row included."""
+
+    @property
+    @abstractmethod
+    def min_train(self) -> int:
+        """Rows that `fit` needs at least."""
+
+    @abstractmethod
+    def reserve(self, n_series: int, n_channels: int) -> None:
+        """Have room for `n_series` series of up to `n_channels` channels."""
+
+    @abstractmethod
+    def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Learn what is normal for `series`, and be ready to score the row that follows.
+
+        Parameters
+        ----------
+        series
+            Number of the series.
+        train
+            float32[t, c], a quiet prefix in time order, NaN where missing.
+        times
+            int64[t], event times, ns UTC.
+
+        Returns
+        -------
+        float64[t]
+            Honest scores of the prefix (held out, never in-sample) for calibration; NaN where it cannot say.
+
+        Raises
+        ------
+        NotEnoughDataError
+            Fewer than `min_train` usable rows.
+        """
+
+    @abstractmethod
+    def score(self, rows: RowBatch) -> Scores:
+        """Score rows of fitted series, in order."""
+
+    @abstractmethod
+    def score_all(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Score a whole recording at once, with hindsight (mode ``full``).
+
+        The detector fits itself on the recording without labels and may use what came later.
+
+        Parameters
+        ----------
+        values, times
+            float32[t, c] and int64[t].
+
+        Returns
+        -------
+        float64[t]
+            NaN where it cannot say.
+        """
+
+    @abstractmethod
+    def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
+        """What the first `n_series` series learnt by fitting, or else their streaming state."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continue from the union of both states."""

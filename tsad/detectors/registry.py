@@ -1,0 +1,71 @@
+"""The one place where detectors are found by name."""
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from tsad.detectors.base import Detector
+from tsad.errors import ConfigurationError
+
+__all__ = ["create_detector", "detector_class", "detector_names", "detector_options"]
+
+# Modules are imported when their detector is asked for: torch alone takes longer than everything else together.
+_CLASSES = {
+    "robust": ("tsad.detectors.robust", "RobustDetector"),
+    "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),
+    "autoencoder": ("tsad.detectors.autoencoder", "AutoencoderDetector"),
+}
+
+
+def detector_names() -> tuple[str, ...]:
+    """Names of all detectors."""
+    return tuple(_CLASSES)
+
+
+def detector_class(name: str) -> type[Detector]:
+    """The detector called `name`.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none; the message lists those that exist.
+    """
+    try:
+        module, attribute = _CLASSES[name]
+    except KeyError:
+        raise ConfigurationError(
+            f"there is no detector {name!r}; `tsad detectors` lists them: {', '.join(sorted(_CLASSES))}",
+        ) from None
+    found: type[Detector] = getattr(import_module(module), attribute)
+    return found
+
+
+def detector_options(name: str) -> dict[str, Any]:
+    """Options of a detector with their defaults."""
+    parameters = inspect.signature(detector_class(name)).parameters
+    return {key: parameter.default for key, parameter in parameters.items()}
+
+
+def create_detector(name: str, options: Mapping[str, Any] | None = None) -> Detector:
+    """Make a detector.
+
+    Raises
+    ------
+    ConfigurationError
+        No detector has this name, or it has no such option, or an option's value is wrong.
+
+    Examples
+    --------
+    >>> create_detector("sub-pca", {"window": 16}).window
+    16
+    """
+    options = dict(options or {})
+    known = detector_options(name)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(f"detector {name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
+    try:
+        return detector_class(name)(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"detector {name!r}: {error}") from error

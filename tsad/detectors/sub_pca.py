@@ -1,0 +1,247 @@
+"""Principal components of windows: how far a window lies off, and how far out within, the normal subspace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+from threadpoolctl import threadpool_limits
+
+from tsad.detectors.base import Detector, Scores
+from tsad.errors import NotEnoughDataError
+from tsad.kernels.sub_pca import score_sub_pca
+from tsad.observations import RowBatch, RowFlag
+from tsad.scaling import ChannelScaling, fit_scaling
+from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
+
+__all__ = ["SubPcaDetector"]
+
+_FOLDS = 3
+_LARGEST_INPUT = 256
+_MOST_COMPONENTS = 32
+_BAND_QUANTILE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class _Subspace:
+    """Mean, principal directions and their variances of flattened windows."""
+
+    mean: npt.NDArray[np.float64]
+    basis: npt.NDArray[np.float64]
+    variances: npt.NDArray[np.float64]
+
+
+class SubPcaDetector(Detector):
+    """Windowed principal component analysis.
+
+    A window of all channels is one point. Two distances of classical process monitoring are combined: the squared
+    prediction error (off the subspace that holds most variance of the training windows) and Hotelling's T² (within
+    it), each in units of its own held-out 0.99 quantile.
+
+    Sources: J. E. Jackson and G. S. Mudholkar, "Control Procedures for Residuals Associated With Principal Component
+    Analysis", Technometrics 21 (1979); H. H. Yue and S. J. Qin, "Reconstruction-Based Fault Identification Using a
+    Combined Index", Industrial & Engineering Chemistry Research 40 (2001).
+
+    Parameters
+    ----------
+    window
+        Rows of a window; 0 chooses by the number of channels, so that a window has at most 256 values.
+    explained
+        Share of the training variance that the subspace holds.
+    """
+
+    name: ClassVar[str] = "sub-pca"
+    summary: ClassVar[str] = "principal components of windows: prediction error and Hotelling's T²"
+    cost: ClassVar[Literal["light", "model", "foundation"]] = "light"
+    multivariate: ClassVar[bool] = True
+
+    def __init__(self, *, window: int = 0, explained: float = 0.9) -> None:
+        if window < 0 or not 0 < explained < 1:
+            raise ValueError(f"window is {window}, explained is {explained}; need window >= 0 and 0 < explained < 1")
+        self._window = window
+        self._explained = explained
+        length = window or 64
+        self._arrays = SeriesArrays(
+            {
+                "n_channels": Field(np.int32, fitted=True),
+                "window": Field(np.int64, fitted=True),
+                "location": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+                "scale": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
+                "weight": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+                "residual_band": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+                "residual_unit": Field(np.float64, 1, fitted=True),
+                "subspace_unit": Field(np.float64, 1, fitted=True),
+                "n_components": Field(np.int64, fitted=True),
+                "variances": Field(np.float64, 1, (_MOST_COMPONENTS,), fitted=True),
+                "ring": Field(np.float32, np.nan, (length, PER_CHANNEL)),
+                "filled": Field(np.int64),
+                "position": Field(np.int64),
+            },
+        )
+        # Flattened windows have at most `_input` values, whatever the stream's number of columns.
+        self._means: npt.NDArray[np.float64] = np.zeros((0, 0))
+        self._bases: npt.NDArray[np.float64] = np.zeros((0, _MOST_COMPONENTS, 0))
+
+    @property
+    def window(self) -> int:
+        """Steps of context that one score uses (the most it may be where it is chosen by channels)."""
+        return self._window or 64
+
+    @property
+    def min_train(self) -> int:
+        """Rows that `fit` needs at least."""
+        return 3 * self.window
+
+    def _length(self, n_channels: int) -> int:
+        return self._window or int(np.clip(_LARGEST_INPUT // n_channels, 4, 64))
+
+    def reserve(self, n_series: int, n_channels: int) -> None:
+        """Have room for `n_series` series of up to `n_channels` channels."""
+        self._arrays.reserve(n_series, n_channels)
+        size = max(self._means.shape[1], max((self._length(n) * n for n in (1, max(n_channels, 1))), default=0))
+        if not self._window and n_channels > 1:
+            size = max(size, _LARGEST_INPUT)
+        capacity = self._arrays.capacity
+        if self._means.shape != (capacity, size):
+            means, bases = np.zeros((capacity, size)), np.zeros((capacity, _MOST_COMPONENTS, size))
+            old = self._means.shape
+            means[: old[0], : old[1]] = self._means
+            bases[: old[0], :, : old[1]] = self._bases
+            self._means, self._bases = means, bases
+
+    def _windows(self, values: npt.NDArray[np.float32], scaling: ChannelScaling) -> npt.NDArray[np.float64]:
+        """Scaled windows, oldest row first: float64[t - w + 1, w * c]; missing values stand at their mean."""
+        scaled = np.nan_to_num((values - scaling.location) / scaling.scale * scaling.weight).astype(np.float32)
+        length = self._length(values.shape[1])
+        view = sliding_window_view(scaled, length, axis=0)
+        return view.transpose(0, 2, 1).reshape(len(view), -1).astype(np.float64)
+
+    def _learn(self, windows: npt.NDArray[np.float64]) -> _Subspace:
+        mean = windows.mean(axis=0)
+        centered = windows - mean
+        values, vectors = np.linalg.eigh(centered.T @ centered / max(len(windows) - 1, 1))
+        values, vectors = values[::-1], vectors[:, ::-1]
+        total = max(float(values.clip(min=0).sum()), 1e-12)
+        share = np.cumsum(values.clip(min=0)) / total
+        most = min(_MOST_COMPONENTS, max(1, windows.shape[1] // 2), max(1, len(windows) // 4))
+        count = min(most, int(np.searchsorted(share, self._explained)) + 1)
+        return _Subspace(mean, vectors[:, :count].T.copy(), np.maximum(values[:count], 1e-6 * total))
+
+    @staticmethod
+    def _distances(
+        windows: npt.NDArray[np.float64], subspace: _Subspace
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Mean squared residual and T² of every window, and the residuals themselves."""
+        z = windows - subspace.mean
+        along = z @ subspace.basis.T
+        rest = z - along @ subspace.basis
+        return np.mean(rest**2, axis=1), np.sum(along**2 / subspace.variances, axis=1), rest
+
+    def _check(self, values: npt.NDArray[np.float32]) -> None:
+        usable = int(np.count_nonzero(~np.isnan(values).all(axis=1)))
+        needed = 3 * self._length(values.shape[1])
+        if usable < needed:
+            raise NotEnoughDataError(
+                f"{self.name} needs {needed} rows with values for windows of {needed // 3}, there are {usable}",
+            )
+
+    def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # noqa: ARG002
+        """Learn the subspace; see `Detector.fit`."""
+        self._check(train)
+        n, length = train.shape[1], self._length(train.shape[1])
+        with threadpool_limits(1, user_api="blas"):
+            scaling = fit_scaling(train)
+            windows = self._windows(train, scaling)
+            residual, inside = np.empty(len(windows)), np.empty(len(windows))
+            newest = np.empty((len(windows), n))
+            blocks = np.arange(len(windows)) * _FOLDS // len(windows)
+            for block in range(_FOLDS):
+                held = blocks == block
+                # Windows that overlap the held-out block would leak into its subspace.
+                start, stop = np.flatnonzero(held)[[0, -1]]
+                away = np.ones(len(windows), dtype=bool)
+                away[max(0, start - length + 1) : stop + length] = False
+                subspace = self._learn(windows[away] if away.sum() >= length else windows)
+                residual[held], inside[held], rest = self._distances(windows[held], subspace)
+                newest[held] = rest[:, -n:]
+            subspace = self._learn(windows)
+        residual_unit = max(float(np.quantile(residual, _BAND_QUANTILE)), 1e-9)
+        subspace_unit = max(float(np.quantile(inside, _BAND_QUANTILE)), 1e-9)
+        count = len(subspace.variances)
+        self.reserve(series + 1, n)
+        a = self._arrays
+        a.n_channels[series], a.window[series], a.n_components[series] = n, length, count
+        a.location[series, :n], a.scale[series, :n], a.weight[series, :n] = (
+            scaling.location,
+            scaling.scale,
+            scaling.weight,
+        )
+        a.residual_band[series, :n] = np.quantile(np.abs(newest), _BAND_QUANTILE, axis=0)
+        a.residual_unit[series], a.subspace_unit[series] = residual_unit, subspace_unit
+        a.variances[series, :count] = subspace.variances
+        self._means[series, : length * n] = subspace.mean
+        self._bases[series, :count, : length * n] = subspace.basis
+        a.filled[series] = a.position[series] = 0
+        self._prime(series, train[-(length - 1) :] if length > 1 else train[:0])
+        scores = np.full(len(train), np.nan)
+        scores[length - 1 :] = np.sqrt(residual / residual_unit + inside / subspace_unit)
+        return scores
+
+    def _prime(self, series: int, tail: npt.NDArray[np.float32]) -> None:
+        """Put the end of the training part into the window."""
+        n = len(tail)
+        zeros = np.zeros(n, np.int64)
+        width = self._arrays.width
+        values = np.full((n, width), np.nan, np.float32)
+        values[:, : tail.shape[1]] = tail
+        rows = RowBatch(
+            np.full(n, series, np.int32), zeros, values, np.zeros(n, np.uint8), zeros.astype(np.int32), zeros
+        )
+        self.score(rows)
+
+    def score(self, rows: RowBatch) -> Scores:
+        """Score rows; see `Detector.score`."""
+        a = self._arrays
+        out = Scores.empty(len(rows), rows.values.shape[1])
+        score_sub_pca(
+            rows.series, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.location, a.scale, a.weight,
+            self._means, self._bases, a.variances, a.n_components, a.residual_unit, a.subspace_unit, a.window,
+            a.residual_band, a.ring, a.filled, a.position, out.score, out.reason, out.contributions, out.expected,
+            out.lower, out.upper,
+        )  # fmt: skip
+        return out
+
+    def score_all(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # noqa: ARG002
+        """Mean over all windows that cover a row, of a subspace learnt from all; see `Detector.score_all`."""
+        self._check(values)
+        length = self._length(values.shape[1])
+        with threadpool_limits(1, user_api="blas"):
+            windows = self._windows(values, fit_scaling(values))
+            residual, inside, _ = self._distances(windows, self._learn(windows))
+        score = np.sqrt(
+            residual / max(float(np.quantile(residual, _BAND_QUANTILE)), 1e-9)
+            + inside / max(float(np.quantile(inside, _BAND_QUANTILE)), 1e-9),
+        )
+        sums = np.convolve(score, np.ones(length))
+        covered = np.convolve(np.ones(len(score)), np.ones(length))
+        return np.asarray(sums / covered)
+
+    def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
+        """What was learnt by fitting, or else the streaming state."""
+        state = self._arrays.state(n_series, fitted=fitted)
+        if fitted:
+            state["means"] = self._means[:n_series].copy()
+            state["bases"] = self._bases[:n_series].copy()
+        return state
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continue from the union of both states."""
+        self._arrays.restore(state)
+        means, bases = state["means"], state["bases"]
+        capacity = self._arrays.capacity
+        self._means = np.zeros((capacity, means.shape[1]))
+        self._bases = np.zeros((capacity, _MOST_COMPONENTS, means.shape[1]))
+        self._means[: len(means)] = means
+        self._bases[: len(bases)] = bases

@@ -1,0 +1,156 @@
+"""The loops of `tsad.calibration.episodes` and `tsad.calibration.persistence`."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = ["CLEAR", "ESCALATE", "NOTHING", "RAISE", "calibrate", "episode_rate", "persist", "static_threshold"]
+
+NOTHING, RAISE, ESCALATE, CLEAR = 0, 1, 2, 3
+
+
+@njit(cache=True, nogil=True)
+def episode_rate(s, u, clusters, excess, exposure):
+    """Λ(s): clusters a row whose peak reaches `s`, as the posterior predictive of an exponential excess."""
+    zeta = (clusters + 1.0) / exposure
+    if s <= u:
+        return zeta
+    k = max(clusters, 1.0)
+    return zeta * (1.0 + (s - u) / ((k + 1.0) * (excess / k))) ** (-k)
+
+
+@njit(cache=True, nogil=True)
+def static_threshold(rate, u, clusters, excess, exposure):
+    """θ(λ): the score whose episode rate is `rate`."""
+    zeta = (clusters + 1.0) / exposure
+    if rate >= zeta:
+        return u
+    k = max(clusters, 1.0)
+    return u + (k + 1.0) * (excess / k) * ((zeta / rate) ** (1.0 / k) - 1.0)
+
+
+@njit(cache=True, nogil=True)
+def calibrate(
+    series, scores, breaks, gap, off_share, governor_step, governor_limit, budget, forget, u, clusters, excess,
+    exposure, governor, is_open, peak, cap, last_above, on, last_off, now, level, alarm_peak, ranks, n_ranks,
+    tail_share, tail_mean, tail_shape, n_prefix, p_values, rates, thresholds, is_on, events,
+):  # fmt: skip
+    for i in range(len(series)):
+        s = series[i]
+        x = scores[i]
+        events[i] = NOTHING
+        is_on[i] = on[s]
+        p_values[i] = np.nan
+        rates[i] = np.nan
+        thresholds[i] = np.nan
+        if n_prefix[s] == 0:
+            continue
+        if breaks[i] and is_open[s] and not on[s]:
+            # A gap in time: the cluster ends as it stands.
+            y = peak[s] - u[s]
+            if np.isnan(cap[s]):
+                excess[s] += y
+                clusters[s] += 1.0
+            else:
+                excess[s] += min(y, cap[s])
+            is_open[s] = False
+            cap[s] = np.nan
+        if np.isnan(x):
+            continue
+        now[s] += 1
+        lam = budget[s]
+        theta = u[s] + (static_threshold(lam, u[s], clusters[s], excess[s], exposure[s]) - u[s]) * math.exp(governor[s])
+        rate = episode_rate(x, u[s], clusters[s], excess[s], exposure[s])
+        thresholds[i] = theta
+        rates[i] = rate
+        # p-value: rank within the prefix up to u, power tail above it.
+        if x <= u[s]:
+            low = 0
+            high = n_ranks[s]
+            while low < high:
+                middle = (low + high) // 2
+                if ranks[s, middle] < x:
+                    low = middle + 1
+                else:
+                    high = middle
+            at_least = n_prefix[s] * ((n_ranks[s] - low) / n_ranks[s])
+            p_values[i] = (1.0 + at_least) / (n_prefix[s] + 1.0)
+        else:
+            k = tail_shape[s]
+            p_values[i] = tail_share[s] * (1.0 + (x - u[s]) / ((k + 1.0) * tail_mean[s])) ** (-k)
+        if not on[s] and x > theta:
+            on[s] = True
+            events[i] = RAISE
+            governor[s] = min(governor[s] + governor_step, governor_limit)
+            if np.isnan(cap[s]):
+                cap[s] = theta - u[s]
+            last_off[s] = now[s]
+            alarm_peak[s] = x
+            level[s] = severity_level(lam, rate)
+        if x > u[s]:
+            if not is_open[s]:
+                is_open[s] = True
+                peak[s] = x
+            else:
+                peak[s] = max(peak[s], x)
+            last_above[s] = now[s]
+        if on[s]:
+            if x > alarm_peak[s]:
+                alarm_peak[s] = x
+                reached = severity_level(lam, rate)
+                if reached > level[s]:
+                    level[s] = reached
+                    if events[i] == NOTHING:
+                        events[i] = ESCALATE
+            if x > u[s] + off_share * (theta - u[s]):
+                last_off[s] = now[s]
+            if now[s] - last_off[s] > gap:
+                on[s] = False
+                events[i] = CLEAR
+        if is_open[s] and not on[s] and now[s] - last_above[s] > gap:
+            y = peak[s] - u[s]
+            if np.isnan(cap[s]):
+                excess[s] += y
+                clusters[s] += 1.0
+            else:
+                # Alarmed: a right-censored excess, so that an event does not raise its own threshold.
+                excess[s] += min(y, cap[s])
+            is_open[s] = False
+            cap[s] = np.nan
+        if not on[s]:
+            rho = forget[s]
+            exposure[s] = rho * exposure[s] + 1.0
+            if rho * clusters[s] >= 1.0:
+                clusters[s] *= rho
+                excess[s] *= rho
+            governor[s] = max(0.0, governor[s] - governor_step * lam)
+        is_on[i] = on[s]
+
+
+@njit(cache=True, nogil=True)
+def severity_level(budget, rate):
+    """0 to 3: by how many powers of ten an episode is rarer than the accepted rate."""
+    return min(3, max(0, math.floor(math.log10(budget / rate) + 1e-12)))
+
+
+@njit(cache=True, nogil=True)
+def persist(series, scores, breaks, needed, ring, filled, position, out):
+    """k-th largest of the last n scores of every series; NaN until k scores have been seen since a break."""
+    n = ring.shape[1]
+    window = np.empty(n, dtype=np.float64)
+    for i in range(len(series)):
+        s = series[i]
+        out[i] = np.nan
+        if breaks[i]:
+            filled[s] = 0
+        if np.isnan(scores[i]):
+            continue
+        ring[s, position[s]] = scores[i]
+        position[s] = (position[s] + 1) % n
+        filled[s] = min(filled[s] + 1, n)
+        if filled[s] < needed:
+            continue
+        for j in range(filled[s]):
+            window[j] = ring[s, (position[s] - 1 - j) % n]
+        out[i] = np.sort(window[: filled[s]])[filled[s] - needed]

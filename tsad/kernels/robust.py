@@ -1,0 +1,45 @@
+"""The loop of `tsad.detectors.robust`."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["score_robust"]
+
+
+@njit(cache=True, nogil=True)
+def score_robust(
+    series, times, values, n_channels, level, scale, weight, unit, season, bins, period, pull, limit, score, reason,
+    contributions, expected, lower, upper,
+):  # fmt: skip
+    for i in range(len(series)):
+        s = series[i]
+        phase = 0
+        if bins > 0:
+            phase = int((times[i] % period) * bins // period)
+        best = -1.0
+        total = 0.0
+        for c in range(n_channels[s]):
+            center = level[s, c]
+            if bins > 0:
+                center += season[s, phase, c]
+            half = unit[s, c] * scale[s, c] / max(weight[s, c], 1e-12)
+            expected[i, c] = center
+            lower[i, c] = center - half
+            upper[i, c] = center + half
+            x = values[i, c]
+            if np.isnan(x) or weight[s, c] == 0.0:
+                continue
+            difference = x - center
+            ratio = abs(difference) / half
+            best = max(best, ratio)
+            contributions[i, c] = ratio * ratio
+            total += ratio * ratio
+            bound = limit * scale[s, c]
+            level[s, c] += pull * min(max(difference, -bound), bound)
+        if best < 0.0:
+            reason[i] = 3
+            continue
+        score[i] = best
+        if total > 0.0:
+            for c in range(n_channels[s]):
+                contributions[i, c] /= total

@@ -1,0 +1,87 @@
+"""The loop of `tsad.detectors.sub_pca`."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["score_sub_pca"]
+
+
+@njit(cache=True, nogil=True)
+def score_sub_pca(
+    series, values, breaks, n_channels, location, scale, weight, mean, basis, variances, n_components, residual_unit,
+    subspace_unit, window, residual_band, ring, filled, position, score, reason, contributions, expected, lower, upper,
+):  # fmt: skip
+    length = ring.shape[1]
+    size = length * ring.shape[2]
+    z = np.empty(size)
+    rest = np.empty(size)
+    pulled = np.empty(size)
+    present = np.empty(size, dtype=np.bool_)
+    for i in range(len(series)):
+        s = series[i]
+        n = n_channels[s]
+        w = window[s]
+        if breaks[i]:
+            filled[s] = 0
+        for c in range(n):
+            x = values[i, c]
+            if np.isnan(x) or weight[s, c] == 0.0:
+                ring[s, position[s], c] = np.nan
+            else:
+                ring[s, position[s], c] = (x - location[s, c]) / scale[s, c] * weight[s, c]
+        newest = position[s]
+        position[s] = (newest + 1) % w
+        filled[s] = min(filled[s] + 1, w)
+        if filled[s] < w:
+            reason[i] = 2
+            continue
+        known = 0
+        for a in range(w):
+            # Oldest row first, as in training.
+            row = (newest + 1 + a) % w
+            for c in range(n):
+                j = a * n + c
+                value = ring[s, row, c]
+                present[j] = not np.isnan(value)
+                z[j] = value - mean[s, j] if present[j] else 0.0
+                known += present[j]
+                rest[j] = z[j]
+                pulled[j] = 0.0
+        if 2 * known < w * n:
+            reason[i] = 3
+            continue
+        subspace = 0.0
+        for k in range(n_components[s]):
+            along = 0.0
+            for j in range(w * n):
+                along += basis[s, k, j] * z[j]
+            subspace += along * along / variances[s, k]
+            for j in range(w * n):
+                rest[j] -= along * basis[s, k, j]
+                pulled[j] += along / variances[s, k] * basis[s, k, j]
+        residual = 0.0
+        for j in range(w * n):
+            if present[j]:
+                residual += rest[j] * rest[j]
+        residual /= known
+        score[i] = np.sqrt(residual / residual_unit[s] + subspace / subspace_unit[s])
+        total = 0.0
+        for c in range(n):
+            share = 0.0
+            for a in range(w):
+                j = a * n + c
+                if present[j]:
+                    share += rest[j] * rest[j] / known / residual_unit[s]
+                    share += max(0.0, z[j] * pulled[j]) / subspace_unit[s]
+            contributions[i, c] = share
+            total += share
+            if weight[s, c] > 0.0:
+                j = (w - 1) * n + c
+                unit = scale[s, c] / weight[s, c]
+                center = location[s, c] + (mean[s, j] + z[j] - rest[j]) * unit
+                expected[i, c] = center
+                lower[i, c] = center - residual_band[s, c] * unit
+                upper[i, c] = center + residual_band[s, c] * unit
+        if total > 0.0:
+            for c in range(n):
+                contributions[i, c] /= total

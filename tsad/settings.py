@@ -1,0 +1,153 @@
+"""Settings of the engine: frozen, validated once, shared by the daemon's configuration and by backtests."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tsad.calibration.episodes import AlarmPolicy
+from tsad.detectors.registry import create_detector
+
+__all__ = ["AlarmSettings", "DetectorSettings", "Duration", "Frozen", "StreamSettings", "parse_duration"]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|min|h|d)\s*")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds of a duration such as ``500ms``, ``1s``, ``5min``, ``2h`` or ``7d``; numbers are seconds already.
+
+    Examples
+    --------
+    >>> parse_duration("5min"), parse_duration(2)
+    (300.0, 2)
+    """
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            raise ValueError(f"{value!r} is not a duration; write a number with ms, s, min, h or d, e.g. 5min")
+        return float(match[1]) * _UNITS[match[2]]
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+"""Seconds; in files also ``500ms``, ``1s``, ``5min``, ``2h``, ``7d``."""
+
+
+class Frozen(BaseModel):
+    """A settings object: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DetectorSettings(Frozen):
+    """A detector by name, with its options."""
+
+    name: str
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        create_detector(self.name, self.options)
+        return self
+
+
+class AlarmSettings(Frozen):
+    """When the alarms of a stream are raised and cleared."""
+
+    false_alarms_per_day: float = Field(default=1.0, gt=0, description="accepted false episodes a day and asset")
+    on_delay: Duration = Field(default=0.0, description="how long the condition must hold before an alarm is raised")
+    min_samples: int = Field(default=1, ge=1, description="odd samples needed among the last `of_samples`")
+    of_samples: int | None = Field(default=None, ge=1, description="default: as many as `min_samples`")
+    off_delay: Duration | None = Field(default=None, description="how long it must be gone; default 32 steps")
+    hysteresis: float = Field(default=0.25, ge=0, le=1, description="off-level as a share of the raising threshold")
+    memory_rows: int = Field(default=20_000, ge=1, description="quiet rows over which the tail forgets")
+
+    @model_validator(mode="after")
+    def _samples_fit(self) -> Self:
+        if self.of_samples is not None and self.of_samples < self.min_samples:
+            raise ValueError(f"of_samples is {self.of_samples}, min_samples {self.min_samples}: it must not be less")
+        return self
+
+    def persistence(self, step: float) -> tuple[int, int]:
+        """(k, n): k of the last n rows must be odd; on-delay and minimum samples in one.
+
+        Examples
+        --------
+        >>> AlarmSettings(on_delay=5).persistence(step=1.0)
+        (6, 6)
+        """
+        held = 1 + int(-(-self.on_delay // step)) if self.on_delay else 1
+        if self.on_delay and held >= self.min_samples:
+            return held, held
+        return self.min_samples, self.of_samples or self.min_samples
+
+    def policy(self, step: float) -> AlarmPolicy:
+        """The policy in rows of `step` seconds."""
+        rows = 32 if self.off_delay is None else max(1, round(self.off_delay / step))
+        return AlarmPolicy(
+            false_alarms_per_day=self.false_alarms_per_day,
+            off_delay_rows=rows,
+            off_share=self.hysteresis,
+            memory_rows=self.memory_rows,
+        )
+
+
+class StreamSettings(Frozen):
+    """How the numeric series of one stream are aligned, scored and alarmed."""
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.\-]+$")
+    step: Duration = Field(gt=0, description="how often a series reports: the step of its time grid")
+    channels: tuple[str, ...] | None = Field(default=None, description="channels of every asset; default: learnt")
+    ranges: Mapping[str, tuple[float, float]] = Field(
+        default_factory=dict, description="physical range by channel; values outside count as missing"
+    )
+    train_rows: int = Field(default=600, ge=80, description="rows from which a new series is learnt")
+    hold_rows: int = Field(default=3, ge=0, description="for how many steps a value may stand in for a missing one")
+    allowed_delay: Duration = Field(default=0.0, description="how far out of order observations may come")
+    cell: Literal["first", "last", "mean"] = Field(
+        default="first", description="what counts when a channel reports more than once a step"
+    )
+    max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
+    silent_after: Duration | None = Field(default=None, description="a series this far behind its peers is silent")
+    detectors: tuple[DetectorSettings, ...] = Field(default=(DetectorSettings(name="robust"),), min_length=1)
+    alarm: AlarmSettings = AlarmSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [detector.name for detector in self.detectors]
+        if len(set(names)) < len(names):
+            raise ValueError(f"detectors are {names}: each may stand only once in a stream")
+        if self.channels is not None:
+            if not self.channels:
+                raise ValueError("channels is empty; leave it out to learn the channels")
+            if len(set(self.channels)) < len(self.channels):
+                raise ValueError("channels has a name twice")
+            unknown = sorted(set(self.ranges) - set(self.channels))
+            if unknown:
+                raise ValueError(f"ranges names {unknown[0]!r}, which is not among the channels")
+        for channel, (low, high) in self.ranges.items():
+            if not low < high:
+                raise ValueError(f"range of {channel!r} is [{low}, {high}]; the first must be less than the second")
+        gap = self.alarm.policy(self.step).off_delay_rows
+        if self.train_rows <= 2 * gap + 1:
+            raise ValueError(
+                f"train_rows is {self.train_rows}; an off_delay of {gap} steps needs more than {2 * gap + 1}",
+            )
+        return self
+
+    @property
+    def step_ns(self) -> int:
+        """The step in nanoseconds."""
+        return round(self.step * 1e9)
+
+    @property
+    def rows_per_day(self) -> float:
+        """Steps in a day."""
+        return 86400.0 / self.step
