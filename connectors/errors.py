@@ -1,0 +1,25 @@
+"""The errors of the connectors.
+
+ConnectorError
+├── ConnectorSettingsError    a setting of a connector is wrong; nothing was started (also a ValueError)
+├── SignatureError            a received webhook is not what its sender signed, or is too old
+└── UnknownWebhookError       a webhook, or an endpoint, that the outbox does not know (also a LookupError)
+"""
+
+__all__ = ["ConnectorError", "ConnectorSettingsError", "SignatureError", "UnknownWebhookError"]
+
+
+class ConnectorError(Exception):
+    """Base of every error that `connectors` raises on purpose."""
+
+
+class ConnectorSettingsError(ConnectorError, ValueError):
+    """A setting is wrong. The message names the key, the value (secrets masked) and what would be right."""
+
+
+class SignatureError(ConnectorError):
+    """A webhook could not be verified. The message says which header failed and why."""
+
+
+class UnknownWebhookError(ConnectorError, LookupError):
+    """The outbox holds no such webhook or endpoint. The message names it."""
