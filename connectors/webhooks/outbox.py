@@ -1,0 +1,442 @@
+"""The outbox: what is still to be delivered, and the ledger of every attempt, in DuckDB.
+
+Deliveries are inserted in the transaction that stores the alarm they tell of, so neither exists without the other.
+From then on the outbox is the only truth: a process that dies between sending and noting sends again, with the same
+webhook id. One process has the file open; its threads use cursors of one connection, and every write holds one lock,
+because two DuckDB transactions that update the same row at once conflict.
+
+All times in the tables are UTC without a zone. They are converted here, in Python: DuckDB would convert by the
+session's time zone.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+
+from connectors.errors import ConnectorSettingsError, UnknownWebhookError
+from connectors.webhooks.deliveries import (
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    EndpointState,
+    OutboxEntry,
+    Outcome,
+)
+from connectors.webhooks.signing import check_body, check_webhook_id
+
+__all__ = ["OUTBOX_TABLES", "Outbox", "enqueue"]
+
+OUTBOX_TABLES: tuple[str, ...] = (
+    """
+    CREATE TABLE IF NOT EXISTS outbox (
+        webhook_id TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        alarm_id TEXT NOT NULL,
+        transition_seq BIGINT NOT NULL,
+        event_type TEXT NOT NULL,
+        body BLOB NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        next_attempt_at TIMESTAMP NOT NULL,
+        attempts INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('pending', 'delivered', 'failed', 'disabled'))
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS delivery_attempts (
+        webhook_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        attempted_at TIMESTAMP NOT NULL,
+        status_code INTEGER,
+        error TEXT,
+        duration_ms DOUBLE NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('delivered', 'retry', 'failed', 'disabled')),
+        PRIMARY KEY (webhook_id, attempt)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS endpoints (
+        name TEXT PRIMARY KEY,
+        disabled_at TIMESTAMP,
+        reason TEXT,
+        consecutive_failures INTEGER NOT NULL,
+        paused_until TIMESTAMP
+    )
+    """,
+)
+
+
+def enqueue(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[Delivery]) -> int:
+    """Put deliveries into the outbox, inside the caller's open transaction.
+
+    The caller holds the write lock and commits. A webhook id that the outbox knows already is left as it is, so
+    working through the same input again changes nothing. Deliveries for a disabled endpoint are kept as `disabled`.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        With a transaction begun and the tables of `OUTBOX_TABLES`.
+    deliveries : iterable of Delivery
+        What to put in.
+
+    Returns
+    -------
+    int
+        How many were new.
+
+    Raises
+    ------
+    ConnectorSettingsError
+        When a webhook id has a character that it must not have, a body is not UTF-8, or a time has no zone; nothing
+        was inserted.
+    """
+    rows = [
+        (
+            check_webhook_id(delivery.webhook_id),
+            delivery.endpoint,
+            delivery.alarm_id,
+            delivery.transition_seq,
+            delivery.event_type,
+            check_body(delivery.webhook_id, delivery.body),
+            _to_database(delivery.created_at),
+        )
+        for delivery in deliveries
+    ]
+    new = 0
+    for row in rows:
+        new += len(
+            connection.execute(
+                """
+                INSERT INTO outbox
+                SELECT $1, $2, $3, $4, $5, $6, $7::TIMESTAMP, $7::TIMESTAMP, 0,
+                    CASE WHEN EXISTS (SELECT 1 FROM endpoints WHERE name = $2 AND disabled_at IS NOT NULL)
+                        THEN 'disabled' ELSE 'pending' END
+                ON CONFLICT DO NOTHING
+                RETURNING webhook_id
+                """,
+                row,
+            ).fetchall()
+        )
+    return new
+
+
+_ENTRY = (
+    "webhook_id, endpoint, alarm_id, transition_seq, event_type, body, created_at, next_attempt_at, attempts, status"
+)
+
+
+class Outbox:
+    """The sender's and the operator's door to the outbox.
+
+    Parameters
+    ----------
+    connection_factory : callable
+        Returns a new cursor of the one connection; it is closed after each use.
+    write_lock : threading.Lock
+        Held over every write transaction, here and everywhere else in the process.
+    """
+
+    def __init__(self, connection_factory: Callable[[], duckdb.DuckDBPyConnection], write_lock: threading.Lock) -> None:
+        self._connect = connection_factory
+        self._write_lock = write_lock
+
+    def due(self, now: datetime, limit: int, endpoints: Collection[str]) -> tuple[OutboxEntry, ...]:
+        """Return what to send now: for each (endpoint, alarm) at most the first transition still pending.
+
+        Parameters
+        ----------
+        now : datetime
+            Aware time.
+        limit : int
+            Most entries of each endpoint, so that a long queue of one leaves room for the others.
+        endpoints : collection of str
+            Only these.
+
+        Returns
+        -------
+        tuple of OutboxEntry
+            The longest due first.
+        """
+        return self._entries(
+            f"""
+            WITH waiting AS (
+                SELECT outbox.*, row_number() OVER (
+                    PARTITION BY endpoint, alarm_id ORDER BY transition_seq, created_at, webhook_id
+                ) AS place
+                FROM outbox
+                LEFT JOIN endpoints ON endpoints.name = outbox.endpoint
+                WHERE status = 'pending' AND list_contains($2, endpoint) AND disabled_at IS NULL
+                    AND coalesce(paused_until <= $1::TIMESTAMP, true)
+            )
+            SELECT {_ENTRY} FROM waiting
+            WHERE place = 1 AND next_attempt_at <= $1::TIMESTAMP
+            QUALIFY row_number() OVER (PARTITION BY endpoint ORDER BY next_attempt_at, created_at, webhook_id) <= $3
+            ORDER BY next_attempt_at, created_at, webhook_id
+            """,  # noqa: S608 - the columns are a constant
+            [_to_database(now), list(endpoints), limit],
+        )
+
+    def record_attempt(self, attempt: Attempt) -> OutboxEntry:
+        """Note one attempt in the ledger and move its delivery on, in one transaction.
+
+        Parameters
+        ----------
+        attempt : Attempt
+            What came of it. `disabled` switches the endpoint off and sets its pending deliveries aside.
+
+        Returns
+        -------
+        OutboxEntry
+            The delivery as it stands now.
+
+        Raises
+        ------
+        UnknownWebhookError
+            When the outbox holds no such delivery; nothing was written.
+        ConnectorSettingsError
+            When `next_attempt_at` is missing from a `retry` or given otherwise.
+        """
+        if (attempt.next_attempt_at is not None) != (attempt.outcome is Outcome.RETRY):
+            raise ConnectorSettingsError(
+                f"attempt of {attempt.webhook_id}: outcome {attempt.outcome!s} with next_attempt_at"
+                f" {attempt.next_attempt_at}; give it for a retry, and only then"
+            )
+        status = DeliveryStatus.PENDING if attempt.outcome is Outcome.RETRY else DeliveryStatus(attempt.outcome.value)
+        attempted_at = _to_database(attempt.attempted_at)
+        next_attempt_at = _to_database(attempt.next_attempt_at or attempt.attempted_at)
+        pause_until = None if attempt.pause_until is None else _to_database(attempt.pause_until)
+        with self._transaction() as cursor:
+            changed = cursor.execute(
+                """
+                UPDATE outbox SET attempts = attempts + 1, next_attempt_at = $2::TIMESTAMP, status = $3
+                WHERE webhook_id = $1 RETURNING endpoint
+                """,
+                [attempt.webhook_id, next_attempt_at, status.value],
+            ).fetchone()
+            if changed is None:
+                raise UnknownWebhookError(f"attempt of {attempt.webhook_id!r}: the outbox holds no such webhook")
+            cursor.execute(
+                """
+                INSERT INTO delivery_attempts
+                SELECT $1, 1 + count(*), $2::TIMESTAMP, $3, $4, $5, $6 FROM delivery_attempts WHERE webhook_id = $1
+                """,
+                [
+                    attempt.webhook_id,
+                    attempted_at,
+                    attempt.status_code,
+                    attempt.error,
+                    attempt.duration_ms,
+                    attempt.outcome.value,
+                ],
+            )
+            endpoint = str(changed[0])
+            cursor.execute("INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL) ON CONFLICT DO NOTHING", [endpoint])
+            if attempt.outcome is Outcome.DELIVERED:
+                cursor.execute(
+                    "UPDATE endpoints SET consecutive_failures = 0, paused_until = NULL WHERE name = $1", [endpoint]
+                )
+            else:
+                cursor.execute(
+                    """
+                    UPDATE endpoints SET consecutive_failures = consecutive_failures + 1,
+                        paused_until = $2::TIMESTAMP
+                    WHERE name = $1
+                    """,
+                    [endpoint, pause_until],
+                )
+            if attempt.outcome is Outcome.DISABLED:
+                cursor.execute(
+                    "UPDATE endpoints SET disabled_at = $2::TIMESTAMP, reason = $3 WHERE name = $1",
+                    [endpoint, attempted_at, attempt.error],
+                )
+                cursor.execute(
+                    "UPDATE outbox SET status = 'disabled' WHERE endpoint = $1 AND status = 'pending'", [endpoint]
+                )
+            row = cursor.execute(f"SELECT {_ENTRY} FROM outbox WHERE webhook_id = $1", [attempt.webhook_id]).fetchone()  # noqa: S608
+        if row is None:  # it was updated in the same transaction
+            raise UnknownWebhookError(f"attempt of {attempt.webhook_id!r}: it vanished while being noted")
+        return _entry(row)
+
+    def replay(
+        self,
+        now: datetime,
+        *,
+        webhook_ids: Sequence[str] | None = None,
+        endpoint: str | None = None,
+        since: datetime | None = None,
+    ) -> int:
+        """Make deliveries due once more, whatever came of them, with their ids unchanged and a fresh ladder.
+
+        Parameters
+        ----------
+        now : datetime
+            When they are due; aware.
+        webhook_ids : sequence of str, optional
+            Only these.
+        endpoint : str, optional
+            Only of this endpoint.
+        since : datetime, optional
+            Only those created at or after this aware time.
+
+        Returns
+        -------
+        int
+            How many are due again. Conditions given together must all hold.
+
+        Raises
+        ------
+        ConnectorSettingsError
+            When no condition is given, or an endpoint concerned is disabled: enable it first.
+        UnknownWebhookError
+            When one of `webhook_ids` is not in the outbox; nothing was changed.
+        """
+        if webhook_ids is None and endpoint is None and since is None:
+            raise ConnectorSettingsError("replay: say which: webhook ids, an endpoint, or a time to replay from")
+        where = """
+            ($1::TEXT[] IS NULL OR list_contains($1, webhook_id)) AND ($2::TEXT IS NULL OR endpoint = $2)
+            AND ($3::TIMESTAMP IS NULL OR created_at >= $3)
+        """
+        conditions = [
+            None if webhook_ids is None else list(webhook_ids),
+            endpoint,
+            None if since is None else _to_database(since),
+        ]
+        with self._transaction() as cursor:
+            if webhook_ids is not None:
+                found = cursor.execute(
+                    "SELECT webhook_id FROM outbox WHERE list_contains($1, webhook_id)", [list(webhook_ids)]
+                ).fetchall()
+                unknown = sorted(set(webhook_ids) - {str(row[0]) for row in found})
+                if unknown:
+                    raise UnknownWebhookError(f"replay: the outbox holds no webhooks {unknown}")
+            disabled = cursor.execute(
+                f"""
+                SELECT DISTINCT name FROM endpoints JOIN outbox ON outbox.endpoint = endpoints.name
+                WHERE disabled_at IS NOT NULL AND {where} ORDER BY name
+                """,  # noqa: S608 - the condition is the constant above
+                conditions,
+            ).fetchall()
+            if disabled:
+                names = [str(row[0]) for row in disabled]
+                raise ConnectorSettingsError(f"replay: endpoints {names} are disabled; enable them first")
+            replayed = cursor.execute(
+                f"""
+                UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at = $4::TIMESTAMP
+                WHERE {where} RETURNING webhook_id
+                """,  # noqa: S608 - the condition is the constant above
+                [*conditions, _to_database(now)],
+            ).fetchall()
+        return len(replayed)
+
+    def enable(self, endpoint: str) -> None:
+        """Switch a disabled endpoint on again; what was set aside meanwhile waits for `replay`.
+
+        Raises
+        ------
+        UnknownWebhookError
+            When nothing was ever sent to such an endpoint.
+        """
+        with self._transaction() as cursor:
+            enabled = cursor.execute(
+                """
+                UPDATE endpoints SET disabled_at = NULL, reason = NULL, consecutive_failures = 0, paused_until = NULL
+                WHERE name = $1 RETURNING name
+                """,
+                [endpoint],
+            ).fetchone()
+            if enabled is None:
+                raise UnknownWebhookError(f"enable: nothing was ever sent to an endpoint {endpoint!r}")
+
+    def pending(self) -> dict[str, int]:
+        """Return how many deliveries are pending, by endpoint; endpoints without any are left out."""
+        with closing(self._connect()) as cursor:
+            rows = cursor.execute(
+                "SELECT endpoint, count(*) FROM outbox WHERE status = 'pending' GROUP BY endpoint ORDER BY endpoint"
+            ).fetchall()
+        return {str(name): int(count) for name, count in rows}
+
+    def list(
+        self,
+        *,
+        status: DeliveryStatus | None = None,
+        endpoint: str | None = None,
+        alarm_id: str | None = None,
+        limit: int = 100,
+    ) -> tuple[OutboxEntry, ...]:
+        """Return deliveries, the newest first; conditions given together must all hold."""
+        return self._entries(
+            f"""
+            SELECT {_ENTRY} FROM outbox
+            WHERE ($1::TEXT IS NULL OR status = $1) AND ($2::TEXT IS NULL OR endpoint = $2)
+                AND ($3::TEXT IS NULL OR alarm_id = $3)
+            ORDER BY created_at DESC, transition_seq DESC, webhook_id LIMIT $4
+            """,  # noqa: S608 - the columns are a constant
+            [None if status is None else status.value, endpoint, alarm_id, limit],
+        )
+
+    def attempts(self, webhook_id: str) -> tuple[Attempt, ...]:
+        """Return the ledger of one delivery, the first attempt first; replays go on below earlier attempts."""
+        with closing(self._connect()) as cursor:
+            rows = cursor.execute(
+                """
+                SELECT webhook_id, attempted_at, status_code, error, duration_ms, outcome FROM delivery_attempts
+                WHERE webhook_id = $1 ORDER BY attempt
+                """,
+                [webhook_id],
+            ).fetchall()
+        return tuple(Attempt(row[0], _from_database(row[1]), row[2], row[3], row[4], Outcome(row[5])) for row in rows)
+
+    def endpoints(self) -> tuple[EndpointState, ...]:
+        """Return what is remembered of every endpoint that anything was ever sent to, by name."""
+        with closing(self._connect()) as cursor:
+            rows = cursor.execute(
+                "SELECT name, disabled_at, reason, consecutive_failures, paused_until FROM endpoints ORDER BY name"
+            ).fetchall()
+        return tuple(EndpointState(row[0], _moment(row[1]), row[2], row[3], _moment(row[4])) for row in rows)
+
+    def _entries(self, query: str, parameters: Sequence[object]) -> tuple[OutboxEntry, ...]:
+        with closing(self._connect()) as cursor:
+            return tuple(_entry(row) for row in cursor.execute(query, parameters).fetchall())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._write_lock, closing(self._connect()) as cursor:
+            cursor.begin()
+            try:
+                yield cursor
+            except BaseException:
+                cursor.rollback()
+                raise
+            cursor.commit()
+
+
+def _entry(row: tuple[Any, ...]) -> OutboxEntry:
+    return OutboxEntry(
+        webhook_id=row[0],
+        endpoint=row[1],
+        alarm_id=row[2],
+        transition_seq=row[3],
+        event_type=row[4],
+        body=row[5],
+        created_at=_from_database(row[6]),
+        next_attempt_at=_from_database(row[7]),
+        attempts=row[8],
+        status=DeliveryStatus(row[9]),
+    )
+
+
+def _to_database(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ConnectorSettingsError(f"time {moment.isoformat()} has no zone; hand in aware times, best in UTC")
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _from_database(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    return None if moment is None else _from_database(moment)
