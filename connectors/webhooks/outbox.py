@@ -4,15 +4,12 @@ Deliveries are inserted in the transaction that stores the alarm they tell of, s
 From then on the outbox is the only truth: a process that dies between sending and noting sends again, with the same
 webhook id. One process has the file open; its threads use cursors of one connection, and every write holds one lock,
 because two DuckDB transactions that update the same row at once conflict.
-
-All times in the tables are UTC without a zone. They are converted here, in Python: DuckDB would convert by the
-session's time zone.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -20,108 +17,14 @@ import duckdb
 from connectors.errors import ConnectorSettingsError, UnknownWebhookError
 from connectors.webhooks.deliveries import (
     Attempt,
-    Delivery,
     DeliveryStatus,
     EndpointState,
     OutboxEntry,
     Outcome,
 )
-from connectors.webhooks.signing import check_body, check_webhook_id
+from connectors.webhooks.outbox_tables import OUTBOX_TABLES, enqueue, from_database, to_database
 
 __all__ = ["OUTBOX_TABLES", "Outbox", "enqueue"]
-
-OUTBOX_TABLES: tuple[str, ...] = (
-    """
-    CREATE TABLE IF NOT EXISTS outbox (
-        webhook_id TEXT PRIMARY KEY,
-        endpoint TEXT NOT NULL,
-        alarm_id TEXT NOT NULL,
-        transition_seq BIGINT NOT NULL,
-        event_type TEXT NOT NULL,
-        body BLOB NOT NULL,
-        created_at TIMESTAMP NOT NULL,
-        next_attempt_at TIMESTAMP NOT NULL,
-        attempts INTEGER NOT NULL,
-        status TEXT NOT NULL CHECK (status IN ('pending', 'delivered', 'failed', 'disabled'))
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS delivery_attempts (
-        webhook_id TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        attempted_at TIMESTAMP NOT NULL,
-        status_code INTEGER,
-        error TEXT,
-        duration_ms DOUBLE NOT NULL,
-        outcome TEXT NOT NULL CHECK (outcome IN ('delivered', 'retry', 'failed', 'disabled')),
-        PRIMARY KEY (webhook_id, attempt)
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS endpoints (
-        name TEXT PRIMARY KEY,
-        disabled_at TIMESTAMP,
-        reason TEXT,
-        consecutive_failures INTEGER NOT NULL,
-        paused_until TIMESTAMP
-    )
-    """,
-)
-
-
-def enqueue(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[Delivery]) -> int:
-    """Put deliveries into the outbox, inside the caller's open transaction.
-
-    The caller holds the write lock and commits. A webhook id that the outbox knows already is left as it is, so
-    working through the same input again changes nothing. Deliveries for a disabled endpoint are kept as `disabled`.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        With a transaction begun and the tables of `OUTBOX_TABLES`.
-    deliveries : iterable of Delivery
-        What to put in.
-
-    Returns
-    -------
-    int
-        How many were new.
-
-    Raises
-    ------
-    ConnectorSettingsError
-        When a webhook id has a character that it must not have, a body is not UTF-8, or a time has no zone; nothing
-        was inserted.
-    """
-    rows = [
-        (
-            check_webhook_id(delivery.webhook_id),
-            delivery.endpoint,
-            delivery.alarm_id,
-            delivery.transition_seq,
-            delivery.event_type,
-            check_body(delivery.webhook_id, delivery.body),
-            _to_database(delivery.created_at),
-        )
-        for delivery in deliveries
-    ]
-    new = 0
-    for row in rows:
-        new += len(
-            connection.execute(
-                """
-                INSERT INTO outbox
-                SELECT $1, $2, $3, $4, $5, $6, $7::TIMESTAMP, $7::TIMESTAMP, 0,
-                    CASE WHEN EXISTS (SELECT 1 FROM endpoints WHERE name = $2 AND disabled_at IS NOT NULL)
-                        THEN 'disabled' ELSE 'pending' END
-                ON CONFLICT DO NOTHING
-                RETURNING webhook_id
-                """,
-                row,
-            ).fetchall()
-        )
-    return new
-
 
 _ENTRY = (
     "webhook_id, endpoint, alarm_id, transition_seq, event_type, body, created_at, next_attempt_at, attempts, status"
@@ -176,7 +79,7 @@ class Outbox:
             QUALIFY row_number() OVER (PARTITION BY endpoint ORDER BY next_attempt_at, created_at, webhook_id) <= $3
             ORDER BY next_attempt_at, created_at, webhook_id
             """,  # noqa: S608 - the columns are a constant
-            [_to_database(now), list(endpoints), limit],
+            [to_database(now), list(endpoints), limit],
         )
 
     def record_attempt(self, attempt: Attempt) -> OutboxEntry:
@@ -205,9 +108,9 @@ class Outbox:
                 f" {attempt.next_attempt_at}; give it for a retry, and only then"
             )
         status = DeliveryStatus.PENDING if attempt.outcome is Outcome.RETRY else DeliveryStatus(attempt.outcome.value)
-        attempted_at = _to_database(attempt.attempted_at)
-        next_attempt_at = _to_database(attempt.next_attempt_at or attempt.attempted_at)
-        pause_until = None if attempt.pause_until is None else _to_database(attempt.pause_until)
+        attempted_at = to_database(attempt.attempted_at)
+        next_attempt_at = to_database(attempt.next_attempt_at or attempt.attempted_at)
+        pause_until = None if attempt.pause_until is None else to_database(attempt.pause_until)
         with self._transaction() as cursor:
             changed = cursor.execute(
                 """
@@ -302,7 +205,7 @@ class Outbox:
         conditions = [
             None if webhook_ids is None else list(webhook_ids),
             endpoint,
-            None if since is None else _to_database(since),
+            None if since is None else to_database(since),
         ]
         with self._transaction() as cursor:
             if webhook_ids is not None:
@@ -327,7 +230,7 @@ class Outbox:
                 UPDATE outbox SET status = 'pending', attempts = 0, next_attempt_at = $4::TIMESTAMP
                 WHERE {where} RETURNING webhook_id
                 """,  # noqa: S608 - the condition is the constant above
-                [*conditions, _to_database(now)],
+                [*conditions, to_database(now)],
             ).fetchall()
         return len(replayed)
 
@@ -387,7 +290,7 @@ class Outbox:
                 """,
                 [webhook_id],
             ).fetchall()
-        return tuple(Attempt(row[0], _from_database(row[1]), row[2], row[3], row[4], Outcome(row[5])) for row in rows)
+        return tuple(Attempt(row[0], from_database(row[1]), row[2], row[3], row[4], Outcome(row[5])) for row in rows)
 
     def endpoints(self) -> tuple[EndpointState, ...]:
         """Return what is remembered of every endpoint that anything was ever sent to, by name."""
@@ -396,6 +299,22 @@ class Outbox:
                 "SELECT name, disabled_at, reason, consecutive_failures, paused_until FROM endpoints ORDER BY name"
             ).fetchall()
         return tuple(EndpointState(row[0], _moment(row[1]), row[2], row[3], _moment(row[4])) for row in rows)
+
+    def prune(self, before: datetime) -> int:
+        """Forget deliveries made from events before an aware time, with their attempts; return how many.
+
+        What is pending, failed or set aside stays. A forgotten webhook id is new to `enqueue` again, so keep more than
+        any replay of the input could reach back.
+        """
+        with self._transaction() as cursor:
+            pruned = cursor.execute(
+                "DELETE FROM outbox WHERE status = 'delivered' AND created_at < $1::TIMESTAMP RETURNING webhook_id",
+                [to_database(before)],
+            ).fetchall()
+            cursor.execute(
+                "DELETE FROM delivery_attempts WHERE list_contains($1, webhook_id)", [[str(row[0]) for row in pruned]]
+            )
+        return len(pruned)
 
     def _entries(self, query: str, parameters: Sequence[object]) -> tuple[OutboxEntry, ...]:
         with closing(self._connect()) as cursor:
@@ -421,22 +340,12 @@ def _entry(row: tuple[Any, ...]) -> OutboxEntry:
         transition_seq=row[3],
         event_type=row[4],
         body=row[5],
-        created_at=_from_database(row[6]),
-        next_attempt_at=_from_database(row[7]),
+        created_at=from_database(row[6]),
+        next_attempt_at=from_database(row[7]),
         attempts=row[8],
         status=DeliveryStatus(row[9]),
     )
 
 
-def _to_database(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ConnectorSettingsError(f"time {moment.isoformat()} has no zone; hand in aware times, best in UTC")
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _from_database(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)
-
-
 def _moment(moment: datetime | None) -> datetime | None:
-    return None if moment is None else _from_database(moment)
+    return None if moment is None else from_database(moment)

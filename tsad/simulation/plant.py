@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -288,7 +289,7 @@ def _resolve_all(
             raise ConfigurationError(f"fault {fault.kind!s}: unknown asset {fault.asset!r}; there are {sorted(clean)}")
         recording = clean[fault.asset]
         resolved.append(resolve(fault, recording.channels, recording.times, settings.step(fault.asset)))
-    by_asset: Callable[[Fault], str] = lambda fault: fault.asset  # noqa: E731 - sorted and grouped by the same key
+    by_asset = operator.attrgetter("asset")
     for asset, group in itertools.groupby(sorted(resolved, key=by_asset), key=by_asset):
         for before, after in itertools.pairwise(sorted(group, key=lambda fault: fault.start)):
             if after.start < before.end:

@@ -55,6 +55,9 @@ class Store:
         self.outbox = Outbox(self.connection.cursor, self.write_lock)
         return self
 
+    def close(self):
+        self.connection.close()
+
     def put(self, *deliveries):
         with self.write_lock, contextlib.closing(self.connection.cursor()) as cursor:
             cursor.begin()
@@ -80,10 +83,20 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "history.duckdb")
-    yield store
-    store.connection.close()
+def make_store():
+    with contextlib.ExitStack() as stores:
+
+        def make(path):
+            store = Store(path)
+            stores.callback(store.close)
+            return store
+
+        yield make
+
+
+@pytest.fixture
+def store(make_store, tmp_path):
+    return make_store(tmp_path / "history.duckdb")
 
 
 @pytest.fixture

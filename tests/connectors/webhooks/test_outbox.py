@@ -1,4 +1,6 @@
 import contextlib
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -259,6 +261,45 @@ def test_list_filters_and_puts_the_newest_first(store, make_delivery):
     assert found(limit=1) == ["msg_2"]
     assert found(status=DeliveryStatus.FAILED) == ["msg_1"]
     assert found(endpoint="night-shift") == found(alarm_id="pump-2") == ["msg_3"]
+
+
+def test_prune_forgets_old_deliveries_and_nothing_else(store, make_delivery):
+    fates = (Outcome.DELIVERED, Outcome.FAILED, Outcome.RETRY, Outcome.DELIVERED)
+    for number, outcome in enumerate(fates):
+        late = timedelta(days=number == 3)
+        store.put(make_delivery(f"msg_{number}", alarm=f"alarm-{number}", at=START + late))
+        store.outbox.record_attempt(attempt(f"msg_{number}", outcome))
+
+    assert store.outbox.prune(START + timedelta(hours=1)) == 1
+    assert store.outbox.prune(START + timedelta(hours=1)) == 0
+    assert set(store.statuses()) == {"msg_1", "msg_2", "msg_3"}
+    assert store.outbox.attempts("msg_0") == ()
+    assert len(store.outbox.attempts("msg_3")) == 1
+
+
+KILLED = """
+import os, sys, duckdb
+from datetime import UTC, datetime
+from connectors.webhooks import OUTBOX_TABLES, Delivery, enqueue
+connection = duckdb.connect(sys.argv[1])
+for statement in OUTBOX_TABLES:
+    connection.execute(statement)
+for number in (1, 2):
+    connection.begin()
+    enqueue(connection, [Delivery(f"msg_{number}", "operators", "a", number, "alarm.x", b"{}", datetime.now(UTC))])
+    if number == 1:
+        connection.commit()
+os._exit(9)
+"""
+
+
+def test_a_killed_process_leaves_what_it_committed_and_nothing_else(tmp_path, make_store):
+    path = tmp_path / "killed.duckdb"
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, timeout=60)
+
+    assert killed.returncode == 9
+    assert make_store(path).statuses() == {"msg_1": "pending"}
 
 
 def test_reopening_the_file_finds_everything_as_it_was(store, make_delivery):

@@ -1,0 +1,120 @@
+"""The tables of the outbox, and the one statement that belongs into somebody else's transaction.
+
+All times in the tables are UTC without a zone. They are converted here, in Python: DuckDB would convert by the
+session's time zone.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import duckdb
+
+from connectors.errors import ConnectorSettingsError
+from connectors.webhooks.deliveries import Delivery
+from connectors.webhooks.signing import check_body, check_webhook_id
+
+__all__ = ["OUTBOX_TABLES", "enqueue", "from_database", "to_database"]
+
+OUTBOX_TABLES: tuple[str, ...] = (
+    """
+    CREATE TABLE IF NOT EXISTS outbox (
+        webhook_id TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        alarm_id TEXT NOT NULL,
+        transition_seq BIGINT NOT NULL,
+        event_type TEXT NOT NULL,
+        body BLOB NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        next_attempt_at TIMESTAMP NOT NULL,
+        attempts INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('pending', 'delivered', 'failed', 'disabled'))
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS delivery_attempts (
+        webhook_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        attempted_at TIMESTAMP NOT NULL,
+        status_code INTEGER,
+        error TEXT,
+        duration_ms DOUBLE NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('delivered', 'retry', 'failed', 'disabled')),
+        PRIMARY KEY (webhook_id, attempt)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS endpoints (
+        name TEXT PRIMARY KEY,
+        disabled_at TIMESTAMP,
+        reason TEXT,
+        consecutive_failures INTEGER NOT NULL,
+        paused_until TIMESTAMP
+    )
+    """,
+)
+
+
+def enqueue(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[Delivery]) -> int:
+    """Put deliveries into the outbox, inside the caller's open transaction.
+
+    The caller holds the write lock and commits. A webhook id that the outbox knows already is left as it is, so
+    working through the same input again changes nothing. Deliveries for a disabled endpoint are kept as `disabled`.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        With a transaction begun and the tables of `OUTBOX_TABLES`.
+    deliveries : iterable of Delivery
+        What to put in.
+
+    Returns
+    -------
+    int
+        How many were new.
+
+    Raises
+    ------
+    ConnectorSettingsError
+        When a webhook id has a character that it must not have, a body is not UTF-8, or a time has no zone; nothing
+        was inserted.
+    """
+    rows = [
+        (
+            check_webhook_id(delivery.webhook_id),
+            delivery.endpoint,
+            delivery.alarm_id,
+            delivery.transition_seq,
+            delivery.event_type,
+            check_body(delivery.webhook_id, delivery.body),
+            to_database(delivery.created_at),
+        )
+        for delivery in deliveries
+    ]
+    new = 0
+    for row in rows:
+        new += len(
+            connection.execute(
+                """
+                INSERT INTO outbox
+                SELECT $1, $2, $3, $4, $5, $6, $7::TIMESTAMP, $7::TIMESTAMP, 0,
+                    CASE WHEN EXISTS (SELECT 1 FROM endpoints WHERE name = $2 AND disabled_at IS NOT NULL)
+                        THEN 'disabled' ELSE 'pending' END
+                ON CONFLICT DO NOTHING
+                RETURNING webhook_id
+                """,
+                row,
+            ).fetchall()
+        )
+    return new
+
+
+def to_database(moment: datetime) -> datetime:
+    """Return an aware time as the tables hold it; `ConnectorSettingsError` when it has no zone."""
+    if moment.tzinfo is None:
+        raise ConnectorSettingsError(f"time {moment.isoformat()} has no zone; hand in aware times, best in UTC")
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def from_database(moment: datetime) -> datetime:
+    """Return a time of the tables as an aware one, UTC."""
+    return moment.replace(tzinfo=UTC)
