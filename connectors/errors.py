@@ -2,11 +2,22 @@
 
 ConnectorError
 ├── ConnectorSettingsError    a setting of a connector is wrong; nothing was started (also a ValueError)
+├── HistoryError              the history file cannot be used
+│   ├── HistoryLockedError    another process has it open
+│   └── HistoryVersionError   another version of this program wrote it
 ├── SignatureError            a received webhook is not what its sender signed, or is too old
 └── UnknownWebhookError       a webhook, or an endpoint, that the outbox does not know (also a LookupError)
 """
 
-__all__ = ["ConnectorError", "ConnectorSettingsError", "SignatureError", "UnknownWebhookError"]
+__all__ = [
+    "ConnectorError",
+    "ConnectorSettingsError",
+    "HistoryError",
+    "HistoryLockedError",
+    "HistoryVersionError",
+    "SignatureError",
+    "UnknownWebhookError",
+]
 
 
 class ConnectorError(Exception):
@@ -15,6 +26,18 @@ class ConnectorError(Exception):
 
 class ConnectorSettingsError(ConnectorError, ValueError):
     """A setting is wrong. The message names the key, the value (secrets masked) and what would be right."""
+
+
+class HistoryError(ConnectorError):
+    """The history file cannot be opened or written. The message names the file."""
+
+
+class HistoryLockedError(HistoryError):
+    """Another process has the history file open; DuckDB has one writer."""
+
+
+class HistoryVersionError(HistoryError):
+    """The history file has the tables of another version."""
 
 
 class SignatureError(ConnectorError):

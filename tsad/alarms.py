@@ -52,7 +52,8 @@ class Verdict:
 class AlarmTransition:
     """One step in the life of an alarm.
 
-    Times are event times, ns UTC. `one_in_days` is how rare an episode this odd is when all is well.
+    Times are event times, ns UTC. `transition_seq` counts the transitions of the alarm over all its episodes, so that
+    a receiver can tell which of two is newer. `one_in_days` is how rare an episode this odd is when all is well.
     """
 
     kind: Kind
@@ -90,6 +91,7 @@ class AlarmBook:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._open: dict[str, dict[str, Any]] = {}
+        self._counts: dict[str, int] = {}
 
     def alarm_id(self, asset: str, rule: str) -> str:
         """Identity of the alarm of `asset` by `rule` over all its episodes."""
@@ -129,7 +131,6 @@ class AlarmBook:
             episode: dict[str, Any] = {
                 "id": stable_id("epi", alarm_id, time),
                 "started": time,
-                "seq": 0,
                 "severity": severity,
             }
             self._open[alarm_id] = episode
@@ -137,7 +138,7 @@ class AlarmBook:
             episode = self._open[alarm_id]
             if SEVERITIES.index(severity) > SEVERITIES.index(episode["severity"]):
                 episode["severity"] = severity
-        episode["seq"] += 1
+        self._counts[alarm_id] = self._counts.get(alarm_id, 0) + 1
         closes = kind in {"alarm.cleared", "stream.resumed"}
         if closes:
             del self._open[alarm_id]
@@ -145,7 +146,7 @@ class AlarmBook:
             kind=kind,
             alarm_id=alarm_id,
             episode_id=episode["id"],
-            transition_seq=episode["seq"],
+            transition_seq=self._counts[alarm_id],
             stream=self._stream,
             asset=asset,
             state="normal" if closes else "active",
@@ -168,8 +169,9 @@ class AlarmBook:
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as JSON-ready values."""
-        return {key: dict(value) for key, value in self._open.items()}
+        return {"open": {key: dict(value) for key, value in self._open.items()}, "counts": dict(self._counts)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a stored state."""
-        self._open = {key: dict(value) for key, value in state.items()}
+        self._open = {key: dict(value) for key, value in state["open"].items()}
+        self._counts = dict(state["counts"])

@@ -1,0 +1,113 @@
+"""The canonical alarm event: one JSON document, a pure function of an alarm transition."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tsad.alarms import AlarmTransition, Contribution
+
+__all__ = ["EVENT_VERSION", "alarm_event", "encode_event", "event_time"]
+
+EVENT_VERSION = 1
+"""Rises when a field changes its meaning or goes; fields may be added without."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def event_time(ns: int) -> str:
+    """A time as RFC 3339 in UTC, to the nanosecond where it has any.
+
+    Examples
+    --------
+    >>> event_time(1_700_000_000_000_000_000), event_time(1_700_000_000_000_000_001)
+    ('2023-11-14T22:13:20Z', '2023-11-14T22:13:20.000000001Z')
+    """
+    seconds, rest = divmod(ns, 1_000_000_000)
+    text = datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:09d}Z" if rest else f"{text}Z"
+
+
+def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
+    """The document that tells of a transition: ``type``, ``timestamp``, ``data``.
+
+    Every other format is made from this one. Times are event times; nothing here depends on when it was made, so a
+    retry and a replay carry the same bytes.
+    """
+    return {
+        "type": transition.kind,
+        "timestamp": event_time(transition.time),
+        "data": {
+            "event_version": EVENT_VERSION,
+            "alarm_id": transition.alarm_id,
+            "episode_id": transition.episode_id,
+            "transition_seq": transition.transition_seq,
+            "state": transition.state,
+            "previous_state": transition.previous_state,
+            "severity": transition.severity,
+            # A new alarm advises; plants give priorities when they have rationalised it.
+            "priority": "advisory",
+            "stream": transition.stream,
+            "asset": transition.asset,
+            "event_time_start": event_time(transition.started),
+            "event_time_end": event_time(transition.time) if transition.state == "normal" else None,
+            "detected_at": event_time(transition.time),
+            "score": transition.score,
+            "threshold": transition.threshold,
+            "p_value": transition.p_value,
+            "one_in_days": transition.one_in_days,
+            "contributions": [
+                {
+                    "channel": c.channel,
+                    "share": round(c.share, 4),
+                    "observed": c.observed,
+                    "expected": c.expected,
+                    "lower": c.lower,
+                    "upper": c.upper,
+                    "direction": c.direction,
+                    "reason": _reason(c),
+                }
+                for c in transition.contributions
+            ],
+            "models": [{"name": v.detector, "score": v.score, "p_value": v.p_value} for v in transition.verdicts],
+            "source": {"partition": transition.partition, "offset": transition.offset},
+            "summary": _summary(transition),
+        },
+    }
+
+
+def encode_event(event: Mapping[str, Any]) -> bytes:
+    """The bytes that are signed and sent."""
+    return _ENCODER.encode(event)
+
+
+def _reason(c: Contribution) -> str:
+    if c.observed is None:
+        return f"{c.channel} has no value"
+    if c.lower is None or c.upper is None or c.expected is None:
+        return f"{c.channel} is {c.observed:.4g}"
+    band = f"{c.lower:.4g} to {c.upper:.4g}"
+    if c.direction == "within":
+        return f"{c.channel} is {c.observed:.4g}, expected {c.expected:.4g}: within its band, odd together with others"
+    return f"{c.channel} is {c.observed:.4g}, expected {c.expected:.4g} (usual band {band}): too {c.direction}"
+
+
+def _summary(transition: AlarmTransition) -> str:
+    asset = transition.asset
+    if transition.kind == "stream.silent":
+        return f"{asset} has stopped reporting while others go on"
+    if transition.kind == "stream.resumed":
+        return f"{asset} reports again"
+    if transition.kind == "alarm.cleared":
+        return f"{asset} is back to usual"
+    days = transition.one_in_days
+    rare = "" if days is None else f", as odd as once in {_days(days)}"
+    lead = f": {_reason(transition.contributions[0])}" if transition.contributions else ""
+    return f"{asset} behaves unusually{rare}{lead}"
+
+
+def _days(days: float) -> str:
+    if days < 2:
+        return f"{days * 24:.3g} hours"
+    return f"{days:.0f} days" if days < 730 else f"{days / 365.25:.3g} years"

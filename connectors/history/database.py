@@ -1,0 +1,320 @@
+"""The history file: one writer, one transaction for everything that a stretch of records led to."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
+from connectors.history.schema import SCHEMA_VERSION, TABLES
+from connectors.sources.base import Position
+from connectors.webhooks.deliveries import Delivery
+from connectors.webhooks.outbox import enqueue
+from tsad.alarms import AlarmTransition
+
+__all__ = ["Commit", "History", "StoredSnapshot"]
+
+_AGEING = {"samples": "time", "rollups": "minute", "events": "time", "inspections": "time"}
+
+_TRANSITION_COLUMNS = (
+    "alarm_id", "episode_id", "transition_seq", "kind", "stream", "asset", "state", "previous_state", "severity",
+    "time", "started", "score", "threshold", "p_value", "one_in_days",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """The state of one stream's engine, and the positions up to which it has read."""
+
+    stream: str
+    kind: str
+    positions: Mapping[Position, int]
+    arrays: bytes
+    extra: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Commit:
+    """What one transaction writes.
+
+    Attributes
+    ----------
+    positions
+        Next offset by topic and partition.
+    tables
+        Arrow tables to append, by table name; their columns stand in the order of the table.
+    transitions, deliveries
+        Alarm transitions, and the webhooks that tell of them.
+    series
+        ``(stream id, series, asset, channels)`` of series that are new or have new channels.
+    counts
+        What happened how often, by ``(stream, name)``.
+    snapshots
+        Engine states to replace the stored ones.
+    """
+
+    positions: dict[Position, int] = field(default_factory=dict)
+    tables: dict[str, list[pa.Table]] = field(default_factory=dict)
+    transitions: list[AlarmTransition] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    series: list[tuple[int, int, str, tuple[str, ...]]] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    snapshots: list[StoredSnapshot] = field(default_factory=list)
+    records: int = 0
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Add rows for a table."""
+        if rows.num_rows:
+            self.tables.setdefault(table, []).append(rows)
+
+
+class History:
+    """One DuckDB file, opened for writing by this process alone.
+
+    Threads read through `cursor`; whoever writes holds `write_lock`.
+
+    Parameters
+    ----------
+    path
+        The file; made when it is not there.
+
+    Raises
+    ------
+    HistoryLockedError
+        Another process has it open.
+    HistoryVersionError
+        Its tables are of a newer version.
+    HistoryError
+        It is no DuckDB file, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write_lock = threading.Lock()
+        self._connection = self._open()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = duckdb.connect(str(self.path))
+        except duckdb.IOException as error:
+            if "lock" in str(error).lower():
+                raise HistoryLockedError(
+                    f"history {self.path} is open in another process: {error}. Stop that process, or give this one its "
+                    "own history.path",
+                ) from error
+            raise HistoryError(f"history {self.path} cannot be opened: {error}") from error
+        except (duckdb.Error, OSError) as error:
+            raise HistoryError(f"history {self.path} cannot be opened: {error}") from error
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET TimeZone = 'UTC'")
+        known = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchone()
+        if known:
+            found = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+            version = found[0] if found else None
+            if version != SCHEMA_VERSION:
+                raise HistoryVersionError(
+                    f"history {self.path} has tables of version {version}, this program writes version "
+                    f"{SCHEMA_VERSION}; use the tsad that wrote it, or another history.path",
+                )
+            return
+        connection.execute("BEGIN")
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
+        connection.execute("COMMIT")
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one thread."""
+        return self._connection.cursor()
+
+    def reopen(self) -> None:
+        """Open the file anew, as is needed after DuckDB has met a full disk."""
+        with self.write_lock:
+            self._connection.close()
+            self._connection = self._open()
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    def commit(self, commit: Commit) -> None:
+        """Write everything, or nothing.
+
+        Raises
+        ------
+        HistoryError
+            The transaction failed, e.g. because the disk is full. It can be tried again.
+        """
+        with self.write_lock:
+            connection = self._connection
+            try:
+                connection.execute("BEGIN")
+                self._write(connection, commit)
+                connection.execute("COMMIT")
+            except duckdb.Error as error:
+                with suppress(duckdb.Error):  # where the failure itself ended the transaction
+                    connection.execute("ROLLBACK")
+                raise HistoryError(f"history {self.path} cannot be written: {error}") from error
+
+    def _write(self, connection: duckdb.DuckDBPyConnection, commit: Commit) -> None:
+        for name, parts in commit.tables.items():
+            rows = pa.concat_tables(parts, promote_options="default")
+            columns = ", ".join(f'"{column}"' for column in rows.column_names)
+            connection.register("commit_rows", rows)
+            connection.execute(f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM commit_rows')  # noqa: S608
+            connection.unregister("commit_rows")
+        if commit.series:
+            connection.executemany(
+                "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
+                [[stream, series, asset, list(channels)] for stream, series, asset, channels in commit.series],
+            )
+        if commit.transitions:
+            self._write_transitions(connection, commit.transitions)
+        if commit.deliveries:
+            enqueue(connection, commit.deliveries)
+        if commit.counts:
+            connection.executemany(
+                "INSERT INTO counters VALUES (?, ?, ?) "
+                "ON CONFLICT (stream, name) DO UPDATE SET count = count + excluded.count",
+                [[stream, name, count] for (stream, name), count in commit.counts.items()],
+            )
+        for snapshot in commit.snapshots:
+            positions = json.dumps([[*position, offset] for position, offset in snapshot.positions.items()])
+            connection.execute(
+                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)",
+                [snapshot.stream, snapshot.kind, positions, snapshot.arrays, json.dumps(snapshot.extra)],
+            )
+        if commit.positions:
+            connection.executemany(
+                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
+                [[topic, partition, offset] for (topic, partition), offset in commit.positions.items()],
+            )
+
+    @staticmethod
+    def _write_transitions(connection: duckdb.DuckDBPyConnection, transitions: Iterable[AlarmTransition]) -> None:
+        rows = [transition.as_dict() for transition in transitions]
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in _TRANSITION_COLUMNS}
+        columns["time"] = pa.array(columns["time"], pa.timestamp("ns"))
+        columns["started"] = pa.array(columns["started"], pa.timestamp("ns"))
+        for name in ("score", "threshold", "p_value", "one_in_days"):
+            columns[name] = pa.array(columns[name], pa.float64())
+        columns["details"] = [
+            json.dumps({"contributions": row["contributions"], "verdicts": row["verdicts"]}) for row in rows
+        ]
+        columns["partition"] = [row["partition"] for row in rows]
+        columns["record_offset"] = [row["offset"] for row in rows]
+        connection.register("commit_rows", pa.table(columns))
+        connection.execute("INSERT INTO alarm_transitions SELECT * FROM commit_rows")
+        connection.unregister("commit_rows")
+
+    def delete_older(self, retention: Mapping[int, float]) -> int:
+        """Delete rows that are older, by event time, than the stream's newest row less its retention.
+
+        Parameters
+        ----------
+        retention
+            Seconds by stream number.
+
+        Returns
+        -------
+        int
+            Deleted rows.
+        """
+        deleted = 0
+        with self.write_lock:
+            for stream, seconds in retention.items():
+                for table, column in _AGEING.items():
+                    deleted += self._delete(
+                        f'DELETE FROM {table} WHERE stream_id = ? AND "{column}" < '  # noqa: S608 - own names
+                        f'(SELECT max("{column}") FROM {table} WHERE stream_id = ?) - to_seconds(?)',
+                        [stream, stream, seconds],
+                    )
+        return deleted
+
+    def shrink(self, max_bytes: int) -> int:
+        """Delete the oldest tenth of the rows when the file holds more than `max_bytes`; returns deleted rows."""
+        if self.used_bytes() <= max_bytes:
+            return 0
+        deleted = 0
+        with self.write_lock:
+            for table, column in _AGEING.items():
+                deleted += self._delete(
+                    f'DELETE FROM {table} WHERE "{column}" < '  # noqa: S608 - own names
+                    f'(SELECT quantile_disc("{column}", 0.1) FROM {table})',
+                    [],
+                )
+            self._connection.execute("CHECKPOINT")
+        return deleted
+
+    def _delete(self, statement: str, values: list[Any]) -> int:
+        row = self._connection.execute(statement, values).fetchone()
+        return int(row[0]) if row else 0
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def positions(self) -> dict[Position, int]:
+        """Next offset by topic and partition, as committed."""
+        with self.cursor() as cursor:
+            rows = cursor.execute("SELECT topic, partition, next_offset FROM positions").fetchall()
+        return {(topic, partition): offset for topic, partition, offset in rows}
+
+    def stream_ids(self, streams: Mapping[str, list[str]]) -> dict[str, int]:
+        """Numbers of streams (given with their detectors' names), which get one when they are new."""
+        with self.write_lock, self.cursor() as cursor:
+            for name, detectors in streams.items():
+                cursor.execute(
+                    "INSERT INTO streams SELECT coalesce(max(stream_id), 0) + 1, ?, ? FROM streams "
+                    "ON CONFLICT (name) DO NOTHING",
+                    [name, detectors],
+                )
+            return dict(cursor.execute("SELECT name, stream_id FROM streams").fetchall())
+
+    def snapshots(self) -> dict[tuple[str, str], StoredSnapshot]:
+        """Stored engine states by stream and kind."""
+        with self.cursor() as cursor:
+            rows = cursor.execute("SELECT stream, kind, positions, arrays, extra FROM snapshots").fetchall()
+        return {
+            (stream, kind): StoredSnapshot(
+                stream,
+                kind,
+                {(topic, partition): offset for topic, partition, offset in json.loads(positions)},
+                arrays,
+                json.loads(extra),
+            )
+            for stream, kind, positions, arrays, extra in rows
+        }
+
+    def used_bytes(self) -> int:
+        """Bytes of the file that hold data (free blocks inside are used again)."""
+        with self.cursor() as cursor:
+            row = cursor.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchone()
+        return int(row[0]) if row else 0
+
+    # ------------------------------------------------------------------------------------------------ closing
+
+    def close(self) -> None:
+        """Write everything to the main file and let go of it."""
+        with self.write_lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,60 @@
+"""The tables of the history file, and the version that tells whether this program can read it."""
+
+from connectors.webhooks.outbox import OUTBOX_TABLES
+
+__all__ = ["SCHEMA_VERSION", "TABLES"]
+
+SCHEMA_VERSION = 1
+
+TABLES: tuple[str, ...] = (
+    "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
+    # Where to go on reading. Written in the transaction that holds what the records led to.
+    """CREATE TABLE IF NOT EXISTS positions (
+        topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset BIGINT NOT NULL,
+        PRIMARY KEY (topic, partition))""",
+    "CREATE TABLE IF NOT EXISTS streams (stream_id SMALLINT PRIMARY KEY, name TEXT NOT NULL UNIQUE, detectors TEXT[])",
+    """CREATE TABLE IF NOT EXISTS series (
+        stream_id SMALLINT NOT NULL, series INTEGER NOT NULL, asset TEXT NOT NULL, channels TEXT[] NOT NULL,
+        PRIMARY KEY (stream_id, series))""",
+    # One row of the time grid with what was said of it. `values` stand in the order of series.channels, `scores` in
+    # the order of streams.detectors; `flags` and `reason` are tsad.observations.RowFlag and tsad.detectors.Unscored.
+    """CREATE TABLE IF NOT EXISTS samples (
+        stream_id SMALLINT NOT NULL, series INTEGER NOT NULL, time TIMESTAMP_NS NOT NULL, "values" FLOAT[] NOT NULL,
+        flags UTINYINT NOT NULL, scores DOUBLE[], verdict DOUBLE, p_value DOUBLE, threshold DOUBLE, alarm BOOLEAN,
+        reason UTINYINT, partition INTEGER NOT NULL, record_offset BIGINT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS rollups (
+        stream_id SMALLINT NOT NULL, series INTEGER NOT NULL, channel SMALLINT NOT NULL, minute TIMESTAMP_NS NOT NULL,
+        count INTEGER NOT NULL, low FLOAT, high FLOAT, mean DOUBLE, lowest_p_value DOUBLE)""",
+    """CREATE TABLE IF NOT EXISTS alarm_transitions (
+        alarm_id TEXT NOT NULL, episode_id TEXT NOT NULL, transition_seq INTEGER NOT NULL, kind TEXT NOT NULL,
+        stream TEXT NOT NULL, asset TEXT NOT NULL, state TEXT NOT NULL, previous_state TEXT NOT NULL,
+        severity TEXT NOT NULL, time TIMESTAMP_NS NOT NULL, started TIMESTAMP_NS NOT NULL, score DOUBLE,
+        threshold DOUBLE, p_value DOUBLE, one_in_days DOUBLE, details JSON NOT NULL, partition INTEGER NOT NULL,
+        record_offset BIGINT NOT NULL, PRIMARY KEY (episode_id, transition_seq))""",
+    """CREATE OR REPLACE VIEW episodes AS
+        SELECT alarm_id, episode_id, stream, asset, any_value(started) AS started,
+               arg_max(state, transition_seq) AS state, arg_max(severity, transition_seq) AS severity,
+               CASE WHEN arg_max(state, transition_seq) = 'normal' THEN max(time) END AS ended,
+               min(p_value) AS lowest_p_value, max(one_in_days) AS one_in_days, count(*) AS transitions,
+               arg_min(kind, transition_seq) AS kind
+        FROM alarm_transitions GROUP BY alarm_id, episode_id, stream, asset""",
+    """CREATE TABLE IF NOT EXISTS events (
+        stream_id SMALLINT NOT NULL, time TIMESTAMP_NS NOT NULL, payload JSON NOT NULL, partition INTEGER NOT NULL,
+        record_offset BIGINT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS inspections (
+        stream_id SMALLINT NOT NULL, inspection_id TEXT NOT NULL, part_id TEXT, station TEXT, camera TEXT,
+        time TIMESTAMP_NS NOT NULL, score DOUBLE, payload JSON NOT NULL, partition INTEGER NOT NULL,
+        record_offset BIGINT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS dead_letters (
+        topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset BIGINT NOT NULL, reason TEXT NOT NULL,
+        detail TEXT NOT NULL, payload BLOB, arrived TIMESTAMP_NS)""",
+    """CREATE TABLE IF NOT EXISTS counters (
+        stream TEXT NOT NULL, name TEXT NOT NULL, count BIGINT NOT NULL, PRIMARY KEY (stream, name))""",
+    """CREATE TABLE IF NOT EXISTS fits (
+        stream TEXT NOT NULL, asset TEXT NOT NULL, time TIMESTAMP_NS NOT NULL, rows INTEGER NOT NULL,
+        max_false_alarms_per_day DOUBLE, flags TEXT[], problem TEXT)""",
+    """CREATE TABLE IF NOT EXISTS snapshots (
+        stream TEXT NOT NULL, kind TEXT NOT NULL, positions JSON NOT NULL, arrays BLOB NOT NULL, extra JSON NOT NULL,
+        PRIMARY KEY (stream, kind))""",
+    *OUTBOX_TABLES,
+)

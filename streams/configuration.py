@@ -1,0 +1,294 @@
+"""The daemon's configuration: one YAML file, validated once into one frozen object."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, model_validator
+
+from connectors.decoding import MessageMapping, TimeUnit
+from connectors.errors import ConnectorSettingsError
+from connectors.webhooks.endpoint import DEFAULT_RETRY_WAITS, WebhookEndpoint
+from streams.errors import ConfigurationFileError
+from streams.retention import HistorySettings
+from tsad.settings import Duration, Frozen, StreamSettings
+
+__all__ = [
+    "CommitSettings",
+    "Configuration",
+    "DeadLetterSettings",
+    "EventStream",
+    "FileSourceSettings",
+    "HistoryFileSettings",
+    "HttpSettings",
+    "InspectionStream",
+    "KafkaSourceSettings",
+    "NumericStream",
+    "WebhookSettings",
+    "load_configuration",
+    "masked",
+]
+
+_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SECRET_OPTIONS = ("password", "secret", "token")
+
+
+class KafkaSourceSettings(Frozen):
+    """Records come from Kafka."""
+
+    kind: Literal["kafka"]
+    bootstrap: tuple[str, ...] = Field(min_length=1, description="host:port of brokers")
+    start: Literal["earliest", "latest"] = Field(
+        default="earliest", description="where to begin in a partition that was never read"
+    )
+    client: Literal["kafka-python", "confluent"] = Field(
+        default="kafka-python", description="confluent needs the extra fast-kafka"
+    )
+    options: Mapping[str, Any] = Field(default_factory=dict, description="further settings of the client")
+
+
+class FileSourceSettings(Frozen):
+    """Records come from a file, which is replayed once."""
+
+    kind: Literal["file"]
+    path: Path = Field(description=".jsonl, .csv or .parquet; relative to the configuration file")
+    topic: str
+    asset: str | None = Field(default=None, description="asset of a table's rows; default: the file's name")
+
+
+class NumericStream(StreamSettings):
+    """A stream of numbers that is scored."""
+
+    kind: Literal["numeric"] = "numeric"
+    topic: str
+    message: MessageMapping = MessageMapping()
+    history: HistorySettings = HistorySettings()
+
+    @model_validator(mode="after")
+    def _policy_possible(self) -> Self:
+        if self.channels is not None and self.message.unknown.channel == "learn":
+            raise ValueError("message.unknown.channel is learn, but channels are declared; leave one of them out")
+        if self.channels is None and self.message.unknown.channel in {"ignore", "dead_letter"}:
+            raise ValueError(f"message.unknown.channel is {self.message.unknown.channel}; declare channels first")
+        if self.message.unknown.asset != "learn" and not self.message.assets:
+            raise ValueError(f"message.unknown.asset is {self.message.unknown.asset}, but message.assets names none")
+        return self
+
+
+class EventStream(Frozen):
+    """A stream of categorical events; kept in history and counted."""
+
+    kind: Literal["events"]
+    name: str
+    topic: str
+    time: str = "time"
+    time_unit: TimeUnit = "ms"
+    retention: Duration = 30 * 86400.0
+
+
+class InspectionStream(Frozen):
+    """A stream of image-inspection results; kept in history and counted."""
+
+    kind: Literal["inspections"]
+    name: str
+    topic: str
+    time: str = "captured_at"
+    time_unit: TimeUnit = "iso"
+    retention: Duration = 30 * 86400.0
+
+
+Stream = Annotated[NumericStream | EventStream | InspectionStream, Field(discriminator="kind")]
+
+
+class HistoryFileSettings(Frozen):
+    """The history file."""
+
+    path: Path = Path("tsad.duckdb")
+    max_bytes: int = Field(
+        default=20_000_000_000, ge=100_000_000, description="above this the oldest rows go, before their retention"
+    )
+
+
+class CommitSettings(Frozen):
+    """How often what was found is committed, and the state of the engine with it."""
+
+    every: Duration = Field(default=1.0, gt=0)
+    rows: int = Field(default=10_000, ge=1)
+    snapshot_every: Duration = Field(default=10.0, description="after a crash, this much is read again at most")
+
+
+class WebhookSettings(Frozen):
+    """A receiver of signed alarm events."""
+
+    name: str
+    url: SecretStr
+    secrets: tuple[SecretStr, ...] = Field(min_length=1, description="whsec_…, first the one to sign with")
+    event_types: tuple[str, ...] = ("*",)
+    timeout: Duration = 15.0
+    retry_waits: tuple[Duration, ...] = DEFAULT_RETRY_WAITS
+
+    def endpoint(self) -> WebhookEndpoint:
+        """The endpoint with its secrets open."""
+        return WebhookEndpoint(
+            name=self.name,
+            url=self.url.get_secret_value(),
+            secrets=tuple(secret.get_secret_value() for secret in self.secrets),
+            event_types=self.event_types,
+            timeout_seconds=self.timeout,
+            retry_waits=self.retry_waits,
+        )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        try:
+            self.endpoint()
+        except ConnectorSettingsError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class HttpSettings(Frozen):
+    """The daemon's own HTTP door."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=8350, ge=0, le=65535, description="0 takes a free one")
+
+    @model_validator(mode="after")
+    def _loopback(self) -> Self:
+        if self.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError(f"http.host is {self.host!r}; only loopback is served; put a proxy with log-in before it")
+        return self
+
+
+class DeadLetterSettings(Frozen):
+    """Where bad records go besides the history table."""
+
+    topic: str | None = Field(default=None, description="Kafka topic that gets a copy of each")
+
+
+class Configuration(Frozen):
+    """Everything that `tsad run` needs."""
+
+    source: Annotated[KafkaSourceSettings | FileSourceSettings, Field(discriminator="kind")]
+    streams: tuple[Stream, ...] = Field(min_length=1)
+    history: HistoryFileSettings = HistoryFileSettings()
+    commit: CommitSettings = CommitSettings()
+    webhooks: tuple[WebhookSettings, ...] = ()
+    http: HttpSettings = HttpSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, names in (("streams", [s.name for s in self.streams]), ("webhooks", [w.name for w in self.webhooks])):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
+        if isinstance(self.source, FileSourceSettings):
+            others = sorted({s.topic for s in self.streams} - {self.source.topic})
+            if others:
+                raise ValueError(f"streams: topic {others[0]!r} is not the file source's topic {self.source.topic!r}")
+            if self.dead_letters.topic is not None:
+                raise ValueError("dead_letters.topic needs a Kafka source")
+        return self
+
+    @property
+    def numeric_streams(self) -> tuple[NumericStream, ...]:
+        """The streams that are scored."""
+        return tuple(stream for stream in self.streams if isinstance(stream, NumericStream))
+
+
+def load_configuration(path: Path, environment: Mapping[str, str] | None = None) -> Configuration:
+    """Read and validate a configuration file.
+
+    ``${NAME}`` in a value is replaced from the environment. Relative paths are taken from the file's folder.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    environment
+        Default: this process's.
+
+    Raises
+    ------
+    ConfigurationFileError
+        The file cannot be read, is no YAML, or a key is wrong; every problem has its line.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationFileError(f"configuration {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationFileError(f"configuration {path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigurationFileError(f"configuration {path} holds no keys; see configs/ for examples")
+    problems: list[str] = []
+    raw = _substitute(raw, os.environ if environment is None else environment, "", problems)
+    if problems:
+        raise ConfigurationFileError("\n".join(f"{path}: {problem}" for problem in problems))
+    for stream in raw.get("streams") or ():
+        if isinstance(stream, dict):
+            stream.setdefault("kind", "numeric")
+    _take_paths_from(path.parent, raw)
+    try:
+        return Configuration.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"{path}: {_key(e['loc'])}: {_message(e)}" for e in error.errors(include_url=False)]
+        raise ConfigurationFileError("\n".join(lines)) from error
+
+
+def masked(configuration: Configuration) -> dict[str, Any]:
+    """The resolved configuration as JSON-ready values, with secrets as stars."""
+    shown: dict[str, Any] = configuration.model_dump(mode="json")
+    options = shown["source"].get("options", {})
+    for key in options:
+        if any(word in key for word in _SECRET_OPTIONS):
+            options[key] = "**********"
+    for webhook, settings in zip(shown["webhooks"], configuration.webhooks, strict=True):
+        webhook["url"] = settings.endpoint().masked_url
+    return shown
+
+
+def _substitute(value: Any, environment: Mapping[str, str], key: str, problems: list[str]) -> Any:
+    """`value` with `${NAME}` replaced; names that are not set are added to `problems`."""
+    if isinstance(value, dict):
+        return {k: _substitute(v, environment, f"{key}.{k}" if key else str(k), problems) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_substitute(v, environment, f"{key}[{i}]", problems) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    missing = [name for name in _ENVIRONMENT.findall(value) if name not in environment]
+    problems += [f"{key}: the environment variable {name} is not set" for name in missing]
+    return value if missing else _ENVIRONMENT.sub(lambda match: environment[match[1]], value)
+
+
+def _take_paths_from(folder: Path, raw: dict[str, Any]) -> None:
+    """Resolve the two paths of a configuration against the folder it lies in."""
+    for section in ("source", "history"):
+        part = raw.get(section)
+        if isinstance(part, dict) and isinstance(part.get("path"), str):
+            part["path"] = str(folder / part["path"])
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """``streams[0].step`` from pydantic's location; the tags of unions are left out."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part not in {"numeric", "events", "inspections", "kafka", "file"}:
+            text += f".{part}" if text else part
+    return text or "configuration"
+
+
+def _message(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return "there is no such key"
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, int | float | bool) else ""
+    return message + shown

@@ -1,0 +1,20 @@
+"""The errors of the daemon.
+
+StreamsError
+├── ConfigurationFileError   the configuration cannot be read or is wrong; nothing was started
+└── StateMismatchError       the stored state belongs to other settings
+"""
+
+__all__ = ["ConfigurationFileError", "StateMismatchError", "StreamsError"]
+
+
+class StreamsError(Exception):
+    """Base of every error that `streams` raises on purpose."""
+
+
+class ConfigurationFileError(StreamsError, ValueError):
+    """The configuration is wrong. The message has a line for each problem, with the key and what would be right."""
+
+
+class StateMismatchError(StreamsError):
+    """The state in the history was made with other settings, and cannot be continued."""

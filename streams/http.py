@@ -1,0 +1,150 @@
+"""The daemon's HTTP door: health, metrics, and what there is to see, on loopback."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Query, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from streams.errors import StreamsError
+from streams.service import Service
+
+__all__ = ["HttpServer", "create_application"]
+
+
+class _ServiceCollector(Collector):
+    """Reads the service's figures at the moment of a scrape."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[Any]:
+        statistics = self._service.pipeline.statistics
+        records = CounterMetricFamily("tsad_records", "Records committed", labels=["stream"])
+        rows = CounterMetricFamily("tsad_rows", "Rows of the time grid committed", labels=["stream"])
+        events = CounterMetricFamily(
+            "tsad_observations", "What became of observations and records, by reason", labels=["stream", "outcome"]
+        )
+        alarms = CounterMetricFamily("tsad_alarm_transitions", "Alarm transitions", labels=["stream", "kind"])
+        dead = CounterMetricFamily("tsad_dead_letters", "Records set aside", labels=["stream", "reason"])
+        for (stream, name), count in sorted(statistics.counts.copy().items()):
+            if name == "records":
+                records.add_metric([stream], count)
+            elif name == "rows":
+                rows.add_metric([stream], count)
+            elif name.startswith("dead_letter_"):
+                dead.add_metric([stream, name.removeprefix("dead_letter_")], count)
+            elif "." in name:
+                alarms.add_metric([stream, name], count)
+            else:
+                events.add_metric([stream, name], count)
+        yield from (records, rows, events, alarms, dead)
+        fitted = GaugeMetricFamily("tsad_series_fitted", "Series that were learnt", labels=["stream"])
+        for stream, count in statistics.fitted.copy().items():
+            fitted.add_metric([stream], count)
+        yield fitted
+        yield CounterMetricFamily("tsad_commits", "Transactions committed", value=statistics.commits)
+        health = self._service.source.health
+        yield GaugeMetricFamily("tsad_source_connected", "Whether the source can be read", value=health.connected)
+        if health.lag is not None:
+            yield GaugeMetricFamily("tsad_source_lag_records", "Records waiting in the source", value=health.lag)
+        yield GaugeMetricFamily(
+            "tsad_webhooks_pending", "Webhooks not yet delivered", value=sum(self._service.outbox.pending().values())
+        )
+        yield GaugeMetricFamily("tsad_ready", "Whether the service is ready", value=not self._service.problems())
+
+
+def create_application(service: Service) -> FastAPI:
+    """The application for a service."""
+    registry = CollectorRegistry()
+    registry.register(_ServiceCollector(service))
+    app = FastAPI(title="tsad", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+
+    @app.get("/healthz")
+    def healthz(response: Response) -> dict[str, Any]:
+        """Whether the process does its work; if not, restart it."""
+        response.status_code = 200 if service.alive else 503
+        return {"alive": service.alive}
+
+    @app.get("/readyz")
+    def readyz(response: Response) -> dict[str, Any]:
+        """Whether telemetry is being scored; if not, why."""
+        problems = service.problems()
+        response.status_code = 503 if problems else 200
+        health = service.source.health
+        return {"ready": not problems, "problems": problems, "source": health.detail, "lag": health.lag}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/api/v1/episodes")
+    def episodes(
+        state: Annotated[str | None, Query(pattern="^(active|normal)$")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> list[dict[str, Any]]:
+        """Alarm episodes, the newest first."""
+        with service.history.cursor() as cursor:
+            cursor.execute(
+                "SELECT * FROM episodes WHERE $1 IS NULL OR state = $1 ORDER BY started DESC LIMIT $2", [state, limit]
+            )
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, map(_plain, row), strict=True)) for row in cursor.fetchall()]
+
+    @app.get("/api/v1/status")
+    def status() -> dict[str, Any]:
+        """Counts since the start, by stream."""
+        streams: dict[str, dict[str, int]] = {}
+        for (stream, name), count in sorted(service.pipeline.statistics.counts.copy().items()):
+            streams.setdefault(stream, {})[name] = count
+        return {"streams": streams, "fitted": service.pipeline.statistics.fitted, "problems": service.problems()}
+
+    return app
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() + "Z" if hasattr(value, "isoformat") else value
+
+
+class HttpServer:
+    """Serves an application from a thread.
+
+    Parameters
+    ----------
+    app, host, port
+        What to serve and where; port 0 takes a free one.
+
+    Raises
+    ------
+    StreamsError
+        The address is taken.
+    """
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", log_config=None, access_log=False))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise StreamsError(f"http: {host}:{port} cannot be served: {error.strerror}; choose another http.port") from error
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
+
+    def start(self) -> None:
+        """Start serving."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+        self._socket.close()

@@ -1,0 +1,283 @@
+"""The daemon's heart: records in, one transaction after another out. One thread drives it."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import structlog
+
+from connectors.errors import HistoryError
+from connectors.history.database import Commit, History
+from connectors.sources.base import Gap, Position, RecordBatch
+from connectors.webhooks.endpoint import WebhookEndpoint, deliveries_for
+from streams.configuration import Configuration, NumericStream
+from streams.errors import StateMismatchError
+from streams.lanes import EventLane, Lane, LaneOutput, NumericLane, encode_transition
+from streams.statistics import Statistics
+from tsad.alarms import AlarmTransition
+
+__all__ = ["Pipeline"]
+
+_log = structlog.get_logger(__name__)
+
+_LONGEST_PAYLOAD = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class _Restored:
+    """Where to begin reading, and up to where outputs exist already."""
+
+    resume: dict[Position, int]
+    committed: dict[Position, int]
+
+
+class Pipeline:
+    """Decodes, scores and commits.
+
+    The state of the engines is stored less often than results are. After a crash it stands at older positions than
+    the results do: records in between are read again, bring the engines up to date, and write nothing.
+
+    Parameters
+    ----------
+    configuration
+        What to do.
+    history
+        The open history file.
+    endpoints
+        Receivers of alarm events.
+    now
+        The wall clock, for the outbox's times alone.
+    relearn
+        Streams whose stored state is dropped.
+
+    Raises
+    ------
+    StateMismatchError
+        Stored state was made with other settings.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        history: History,
+        *,
+        endpoints: Sequence[WebhookEndpoint] = (),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        relearn: Collection[str] = (),
+    ) -> None:
+        self._configuration = configuration
+        self._history = history
+        self._endpoints = tuple(endpoints)
+        self._now = now
+        self.statistics = Statistics()
+        numbers = history.stream_ids(
+            {
+                stream.name: [d.name for d in stream.detectors] if isinstance(stream, NumericStream) else []
+                for stream in configuration.streams
+            },
+        )
+        self._lanes: list[Lane] = [
+            NumericLane(stream, numbers[stream.name])
+            if isinstance(stream, NumericStream)
+            else EventLane(stream, numbers[stream.name])
+            for stream in configuration.streams
+        ]
+        self._stream_ids = numbers
+        self._continued: set[str] = set()
+        restored = self._restore(relearn)
+        self._committed = restored.committed
+        self.positions: dict[Position, int] = dict(restored.resume)
+        self._commit = Commit()
+        self._snapshot_due = True
+        self._newest = dict.fromkeys(numbers, 0)
+
+    # ------------------------------------------------------------------------------------------------ restoring
+
+    def _restore(self, relearn: Collection[str]) -> _Restored:
+        committed = self._history.positions()
+        stored = self._history.snapshots()
+        unknown = sorted(set(relearn) - {lane.name for lane in self._lanes})
+        if unknown:
+            raise StateMismatchError(f"--relearn {unknown[0]}: the configuration has no such stream")
+        resume = dict(committed)
+        for lane in self._lanes:
+            if not isinstance(lane, NumericLane) or lane.name in relearn:
+                continue
+            streaming = stored.get((lane.name, "streaming"))
+            fitted = stored.get((lane.name, "fitted"))
+            if streaming is None or fitted is None:
+                continue
+            lane.restore(streaming, fitted)
+            self._continued.add(lane.name)
+            self.statistics.fitted[lane.name] = lane.engine.fit_count
+            for position, offset in streaming.positions.items():
+                if position[0] == lane.topic:
+                    resume[position] = min(resume.get(position, offset), offset)
+        return _Restored(resume, committed)
+
+    # ------------------------------------------------------------------------------------------------ records
+
+    @property
+    def pending_records(self) -> int:
+        """Records taken in since the last commit."""
+        return self._commit.records
+
+    def handle(self, batches: Sequence[RecordBatch]) -> None:
+        """Take in records, in order per partition. Nothing is visible outside before `commit`."""
+        again, fresh = [], []
+        for batch in batches:
+            old, new = batch.split(self._committed.get((batch.topic, batch.partition), 0))
+            if len(old):
+                again.append(old)
+            if len(new):
+                fresh.append(new)
+            self.positions[batch.topic, batch.partition] = batch.next_offset
+        if again:
+            self._run(again, mute=True)
+        if fresh:
+            self._run(fresh, mute=False)
+
+    def _run(self, batches: Sequence[RecordBatch], *, mute: bool) -> None:
+        for lane in self._lanes:
+            own = [batch for batch in batches if batch.topic == lane.topic]
+            if not own or (mute and lane.name not in self._continued):
+                continue
+            output = lane.handle(own)
+            if mute:
+                continue
+            records = sum(len(batch) for batch in own)
+            self._take(lane, output, records)
+        if not mute:
+            for batch in batches:
+                self._commit.records += len(batch)
+                self._commit.positions[batch.topic, batch.partition] = batch.next_offset
+
+    def _take(self, lane: Lane, output: LaneOutput, records: int) -> None:
+        commit = self._commit
+        counts = output.counts
+        counts["records"] += records
+        counts["rows"] += output.rows
+        for batch, rejected in output.rejected:
+            counts[f"dead_letter_{rejected.reason}"] += 1
+            commit.append("dead_letters", _dead_letter(batch, rejected.index, rejected.reason, rejected.detail))
+        for name, count in counts.items():
+            if count:
+                commit.counts[lane.name, name] += count
+        for table, rows in output.tables.items():
+            commit.append(table, rows)
+        for fit in output.fits:
+            calibration = fit.calibration
+            commit.append(
+                "fits",
+                pa.table(
+                    {
+                        "stream": [lane.name],
+                        "asset": [fit.asset],
+                        "time": pa.array([fit.time], pa.timestamp("ns")),
+                        "rows": pa.array([fit.rows], pa.int32()),
+                        "max_false_alarms_per_day": pa.array([calibration and calibration.max_budget], pa.float64()),
+                        "flags": pa.array([list(calibration.flags) if calibration else None], pa.list_(pa.string())),
+                        "problem": pa.array([fit.problem], pa.string()),
+                    },
+                ),
+            )
+            if fit.problem:
+                _log.warning("a series could not be learnt yet", stream=lane.name, asset=fit.asset, problem=fit.problem)
+        for transition in output.transitions:
+            self._tell(transition)
+        if isinstance(lane, NumericLane):
+            commit.series += lane.new_series()
+            self.statistics.fitted[lane.name] = lane.engine.fit_count
+
+    def _tell(self, transition: AlarmTransition) -> None:
+        self._commit.transitions.append(transition)
+        self._commit.deliveries += deliveries_for(
+            self._endpoints,
+            alarm_id=transition.alarm_id,
+            transition_seq=transition.transition_seq,
+            event_type=transition.kind,
+            body=encode_transition(transition),
+            created_at=self._now(),
+        )
+        self._commit.counts[transition.stream, transition.kind] += 1
+
+    def note_gaps(self, gaps: Sequence[Gap]) -> None:
+        """Enter records that were gone before they could be read into the dead letters."""
+        for gap in gaps:
+            batch = RecordBatch(
+                gap.topic, gap.partition, [None], np.array([gap.expected], np.int64), np.zeros(1, np.int64)
+            )
+            detail = f"offsets {gap.expected} to {gap.found - 1} were deleted at the source before they were read"
+            self._commit.append("dead_letters", _dead_letter(batch, 0, "records_expired", detail))
+            self._commit.positions[gap.topic, gap.partition] = gap.found
+            for lane in self._lanes:
+                if lane.topic == gap.topic:
+                    self._commit.counts[lane.name, "dead_letter_records_expired"] += max(0, gap.found - gap.expected)
+
+    # ------------------------------------------------------------------------------------------------ committing
+
+    def commit(self, *, snapshot: bool) -> bool:
+        """Write what has come together; returns whether there was anything.
+
+        Parameters
+        ----------
+        snapshot
+            Store the engines' state too. The first commit always does.
+
+        Raises
+        ------
+        HistoryError
+            The transaction failed; everything is kept, and the next call tries again.
+        """
+        commit = self._commit
+        reading_again = any(
+            self.positions.get(position, offset) < offset for position, offset in self._committed.items()
+        )
+        snapshot = (snapshot or self._snapshot_due) and not reading_again
+        if not commit.records and not commit.positions and not (snapshot and self._snapshot_due):
+            return False
+        if snapshot:
+            commit.snapshots = [
+                stored
+                for lane in self._lanes
+                if isinstance(lane, NumericLane)
+                for stored in lane.snapshots(dict(self.positions))
+            ]
+        try:
+            self._history.commit(commit)
+        except HistoryError:
+            for lane in self._lanes:
+                if isinstance(lane, NumericLane) and snapshot:
+                    lane.store_models_again()
+            raise
+        self._snapshot_due = self._snapshot_due and not snapshot
+        self._committed.update(commit.positions)
+        self.statistics.committed(commit)
+        self._commit = Commit()
+        return True
+
+    def expire(self) -> int:
+        """Delete rows beyond their retention (by event time), and the oldest beyond the file's size; returns rows."""
+        deleted = self._history.delete_older(
+            {self._stream_ids[lane.name]: lane.retention for lane in self._lanes},
+        )
+        deleted += self._history.shrink(self._configuration.history.max_bytes)
+        return deleted
+
+
+def _dead_letter(batch: RecordBatch, index: int, reason: str, detail: str) -> pa.Table:
+    payload = batch.values[index]
+    arrival = int(batch.arrivals[index])
+    return pa.table(
+        {
+            "topic": [batch.topic],
+            "partition": pa.array([batch.partition], pa.int32()),
+            "record_offset": pa.array([int(batch.offsets[index])], pa.int64()),
+            "reason": [reason],
+            "detail": [detail[:1000]],
+            "payload": pa.array([None if payload is None else payload[:_LONGEST_PAYLOAD]], pa.binary()),
+            "arrived": pa.array([arrival or None], pa.timestamp("ns")),
+        },
+    )

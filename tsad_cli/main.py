@@ -1,0 +1,51 @@
+"""The command line: `tsad COMMAND`. Commands import what they need when they are called."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tsad_cli import demo, library, service
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tsad",
+    help="Finds anomalies in plant telemetry: from Kafka to alarms, and on recordings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command("run")(service.run)
+app.command("check")(service.check)
+app.add_typer(service.webhooks, name="webhooks")
+app.command("demo")(demo.demo)
+app.command("backtest")(library.backtest)
+app.command("detectors")(library.detectors)
+app.command("datasets")(library.datasets)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed  # noqa: PLC0415 - only here
+
+        typer.echo(f"tsad {installed('tsad-service')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the command `tsad`."""
+    # A pipe that is closed early (`tsad … | head`) is no error of ours.
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()
