@@ -7,10 +7,11 @@ section 4.
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import InvalidInputError
-from evaluation.metrics.segments import NO_ANOMALY, PrecisionRecallF1, event_bounds, event_index, harmonic_mean
+from evaluation.metrics.segments import NO_ANOMALY, PrecisionRecallF1, harmonic_mean
 from evaluation.metrics.validation import (
     NanPolicy,
     OnUndefined,
@@ -25,6 +26,7 @@ Cardinality = Literal["one", "reciprocal"]
 Bias = Literal["flat", "front", "middle", "back"]
 
 ORACLE_THRESHOLDS = 100
+_BIASES = ("flat", "front", "middle", "back")
 
 
 def range_based(
@@ -131,7 +133,7 @@ def _check(alpha: float, precision_alpha: float, cardinality: str, bias: str) ->
             raise InvalidInputError(f"{name} must be in [0, 1], got {value}")
     if cardinality not in ("one", "reciprocal"):
         raise InvalidInputError(f'cardinality must be "one" or "reciprocal", got {cardinality!r}')
-    if bias not in ("flat", "front", "middle", "back"):
+    if bias not in _BIASES:
         raise InvalidInputError(f'bias must be "flat", "front", "middle" or "back", got {bias!r}')
 
 
@@ -154,26 +156,44 @@ def _mean_reward(
     ranges: NDArray[np.uint8], others: NDArray[np.uint8], alpha: float, cardinality: Cardinality, bias: Bias
 ) -> float:
     """Return the mean reward of the runs in `ranges` for being covered by `others`."""
-    starts, ends = event_bounds(ranges)
-    own = event_index(ranges)
-    inside = own >= 0
-    own = own[inside]
-    lengths = ends - starts + 1
-    position = np.flatnonzero(inside) - starts[own] + 1
-    n = lengths[own]
-    if bias == "flat":
-        weight = np.ones(position.size)
-    elif bias == "front":
-        weight = n - position + 1.0
-    elif bias == "back":
-        weight = position.astype(np.float64)
-    else:
-        weight = np.minimum(position, n - position + 1.0)
-    covered = others[inside] == 1
-    reward = np.bincount(own, weights=weight * covered) / np.bincount(own, weights=weight)
-    if cardinality == "reciprocal":
-        # another range begins where a covered step starts the range or follows an uncovered step
-        begins = covered & ((position == 1) | (np.concatenate(([0], others[:-1]))[inside] == 0))
-        reward /= np.maximum(np.bincount(own, weights=begins), 1.0)
-    hit = np.bincount(own, weights=covered) > 0
-    return float(np.mean(alpha * hit + (1.0 - alpha) * reward))
+    total, count = _rewards(ranges, others, alpha, cardinality == "reciprocal", _BIASES.index(bias))
+    return float(total / count)
+
+
+@njit(cache=True, nogil=True)
+def _rewards(
+    ranges: NDArray[np.uint8], others: NDArray[np.uint8], alpha: float, reciprocal: bool, bias: int
+) -> tuple[float, int]:
+    T = ranges.size
+    total = 0.0
+    count = 0
+    t = 0
+    while t < T:
+        if not ranges[t]:
+            t += 1
+            continue
+        first = t
+        while t < T and ranges[t]:
+            t += 1
+        n = t - first
+        whole = 0.0
+        covered = 0.0
+        overlapping = 0
+        for i in range(n):
+            if bias == 0:
+                weight = 1
+            elif bias == 1:
+                weight = n - i
+            elif bias == 2:
+                weight = min(i + 1, n - i)
+            else:
+                weight = i + 1
+            whole += weight
+            if others[first + i]:
+                covered += weight
+                if i == 0 or not others[first + i - 1]:
+                    overlapping += 1
+        factor = 1.0 / overlapping if reciprocal and overlapping > 1 else 1.0
+        total += alpha * (overlapping > 0) + (1.0 - alpha) * factor * covered / whole
+        count += 1
+    return total, count
