@@ -135,7 +135,9 @@ class HttpServer:
             self._socket.bind((host, port))
         except OSError as error:
             self._socket.close()
-            raise StreamsError(f"http: {host}:{port} cannot be served: {error.strerror}; choose another http.port") from error
+            raise StreamsError(
+                f"http: {host}:{port} cannot be served: {error.strerror}; choose another http.port"
+            ) from error
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
 

@@ -57,11 +57,6 @@ class NumericLane:
         self.retention = settings.history.retention
         self.stream_id = stream_id
         self._settings = settings
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all state."""
-        settings = self._settings
         self.engine = StreamEngine(settings)
         self._decoder = NumericDecoder(settings.message, self.engine.table)
         self._keeper = Keeper(settings.history, self.stream_id, len(settings.detectors))
@@ -122,6 +117,10 @@ class NumericLane:
     def store_models_again(self) -> None:
         """Put the models into the next snapshot too: the last one was not written."""
         self._stored_fits = -1
+
+    def relearn(self, streaming: StoredSnapshot) -> list[AlarmTransition]:
+        """Start anew, but let alarms count on; returns the closing of those that were open."""
+        return self.engine.relearn(dict(streaming.extra))
 
     def restore(self, streaming: StoredSnapshot, fitted: StoredSnapshot) -> None:
         """Continue from a stored state.

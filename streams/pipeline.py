@@ -86,11 +86,11 @@ class Pipeline:
         ]
         self._stream_ids = numbers
         self._continued: set[str] = set()
+        self._commit = Commit()
         restored = self._restore(relearn)
         self._committed = restored.committed
         self.positions: dict[Position, int] = dict(restored.resume)
-        self._commit = Commit()
-        self._snapshot_due = True
+        self._snapshot_due = self._unsaved = True
         self._newest = dict.fromkeys(numbers, 0)
 
     # ------------------------------------------------------------------------------------------------ restoring
@@ -103,11 +103,15 @@ class Pipeline:
             raise StateMismatchError(f"--relearn {unknown[0]}: the configuration has no such stream")
         resume = dict(committed)
         for lane in self._lanes:
-            if not isinstance(lane, NumericLane) or lane.name in relearn:
+            if not isinstance(lane, NumericLane):
                 continue
             streaming = stored.get((lane.name, "streaming"))
             fitted = stored.get((lane.name, "fitted"))
             if streaming is None or fitted is None:
+                continue
+            if lane.name in relearn:
+                for transition in lane.relearn(streaming):
+                    self._tell(transition)
                 continue
             lane.restore(streaming, fitted)
             self._continued.add(lane.name)
@@ -236,7 +240,8 @@ class Pipeline:
             self.positions.get(position, offset) < offset for position, offset in self._committed.items()
         )
         snapshot = (snapshot or self._snapshot_due) and not reading_again
-        if not commit.records and not commit.positions and not (snapshot and self._snapshot_due):
+        nothing_new = not commit.records and not commit.positions
+        if nothing_new and not (snapshot and self._unsaved):
             return False
         if snapshot:
             commit.snapshots = [
@@ -253,6 +258,7 @@ class Pipeline:
                     lane.store_models_again()
             raise
         self._snapshot_due = self._snapshot_due and not snapshot
+        self._unsaved = not snapshot
         self._committed.update(commit.positions)
         self.statistics.committed(commit)
         self._commit = Commit()

@@ -5,7 +5,20 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
-__all__ = ["SEVERITIES", "AlarmBook", "AlarmTransition", "Contribution", "Verdict", "stable_id"]
+__all__ = [
+    "ANOMALY_RULE",
+    "SEVERITIES",
+    "SILENCE_RULE",
+    "AlarmBook",
+    "AlarmTransition",
+    "Contribution",
+    "Verdict",
+    "stable_id",
+]
+
+ANOMALY_RULE = "anomaly"
+SILENCE_RULE = "silence"
+"""What an alarm is about: how an asset behaves, or that it has stopped reporting."""
 
 SEVERITIES = ("low", "medium", "high", "critical")
 """By how many powers of ten the episode is rarer than the accepted rate: less than one, one, two, three and more."""
@@ -130,6 +143,8 @@ class AlarmBook:
         if opens:
             episode: dict[str, Any] = {
                 "id": stable_id("epi", alarm_id, time),
+                "asset": asset,
+                "rule": rule,
                 "started": time,
                 "severity": severity,
             }
@@ -166,6 +181,20 @@ class AlarmBook:
                 **(details or {}),
             },
         )
+
+    def close_all(self, time: int) -> list[AlarmTransition]:
+        """End every open episode, e.g. because what raised it is learnt anew."""
+        return [
+            self.step(
+                "alarm.cleared" if episode["rule"] != SILENCE_RULE else "stream.resumed",
+                episode["asset"],
+                episode["rule"],
+                max(time, episode["started"]),
+                (-1, -1),
+                severity=episode["severity"],
+            )
+            for episode in list(self._open.values())
+        ]
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as JSON-ready values."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tsad.alarms import SEVERITIES, AlarmBook, AlarmTransition, Contribution, Verdict
+from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition, Contribution, Verdict
 from tsad.alignment import Aligner
 from tsad.calibration.episodes import CalibratedScores, CalibrationFit, EpisodeCalibrator
 from tsad.calibration.persistence import PersistenceFilter
@@ -27,8 +27,6 @@ from tsad.warm_up import WarmUp
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
 
 _TOP_CHANNELS = 5
-_RULE = "anomaly"
-_SILENCE_RULE = "silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +118,7 @@ class StreamEngine:
         self._series = SeriesArrays({"fitted": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
         self.fit_count = 0
+        self._newest = 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -143,6 +142,8 @@ class StreamEngine:
         aside = np.flatnonzero(status)
         usable = status != ObservationStatus.FUTURE
         transitions = self._watch_silence(batch if usable.all() else batch.take(usable), n_series)
+        if len(rows):
+            self._newest = max(self._newest, int(rows.times.max()))
         for detector in self.detectors.values():
             detector.reserve(n_series, self.table.width)
         fits, scored = self._learn(rows)
@@ -198,7 +199,7 @@ class StreamEngine:
             kind = "stream.resumed" if change.resumed else "stream.silent"
             asset = self.table.assets[change.series]
             transitions.append(
-                self._book.step(kind, asset, _SILENCE_RULE, change.time, position, severity="medium")  # type: ignore[arg-type]
+                self._book.step(kind, asset, SILENCE_RULE, change.time, position, severity="medium")  # type: ignore[arg-type]
             )
         return transitions
 
@@ -337,7 +338,7 @@ class StreamEngine:
                 self._book.step(
                     "alarm.raised" if event == RAISE else "alarm.cleared" if event == CLEAR else "alarm.updated",
                     asset,
-                    _RULE,
+                    ANOMALY_RULE,
                     int(rows.times[i]),
                     (int(rows.partitions[i]), int(rows.offsets[i])),
                     severity=SEVERITIES[level],
@@ -397,8 +398,13 @@ class StreamEngine:
             if self._silence is not None:
                 parts["silence"] = self._silence.state(n)
         arrays = {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
-        extra = {} if fitted else {"table": self.table.state(), "book": self._book.state(), "fits": self.fit_count}
-        return arrays, extra
+        extra = {
+            "table": self.table.state(),
+            "book": self._book.state(),
+            "fits": self.fit_count,
+            "newest": self._newest,
+        }
+        return arrays, {} if fitted else extra
 
     def restore(self, arrays: dict[str, npt.NDArray[Any]], extra: dict[str, Any]) -> None:
         """Continue from the union of both states.
@@ -414,10 +420,11 @@ class StreamEngine:
             parts.setdefault(part, {})[name] = array
         self.table.restore(extra["table"])
         self._book.restore(extra["book"])
-        self.fit_count = extra["fits"]
+        self.fit_count, self._newest = extra["fits"], extra["newest"]
         n = len(self.table)
         self._aligner.restore(parts.get("aligner", {}))
         self._calibrator.restore(parts.get("calibrator", {}))
+        self._calibrator.set_budget(self.settings.alarm.false_alarms_per_day)
         self._persistence.restore(parts.get("persistence", {}))
         self._series.restore(parts.get("series", {}))
         for name, member in self._members.items():
@@ -428,6 +435,17 @@ class StreamEngine:
         self._warm_up.restore(parts.get("warm_up", {}))
         if self._silence is not None and "silence" in parts:
             self._silence.restore(parts["silence"])
+
+    def relearn(self, extra: dict[str, Any]) -> list[AlarmTransition]:
+        """Take over from a stored state nothing but the alarms: their counts go on, open ones are closed.
+
+        Parameters
+        ----------
+        extra
+            The JSON-ready part of a stored streaming state.
+        """
+        self._book.restore(extra["book"])
+        return self._book.close_all(extra["newest"])
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from connectors.sources.base import Gap, Position, RecordBatch, SourceHealth
+from connectors.sources.kafka_records import read_fast
 
 __all__ = ["KafkaSource"]
 
@@ -92,7 +93,8 @@ class KafkaSource:
             records = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=self._batch_records)
             if now >= self._next_partitions:
                 self._take_new_partitions()
-            if records:
+            batches = [self._batch(partition, found) for partition, found in records.items()]
+            if batches:
                 self._next_probe = now + _PROBE_EVERY
                 self._health = SourceHealth(connected=True, detail="reading", lag=self._lag())
             elif now >= self._next_probe:
@@ -103,7 +105,7 @@ class KafkaSource:
         except KafkaError as error:
             self._lost(error)
             return []
-        return [self._batch(partition, found) for partition, found in records.items()]
+        return batches
 
     def _batch(self, partition: TopicPartition, found: list[Any]) -> RecordBatch:
         n = len(found)
@@ -135,6 +137,7 @@ class KafkaSource:
                     **self._options,
                 },
             )
+            read_fast(self._consumer)
             self._assign()
         except KafkaError as error:
             self._lost(error)

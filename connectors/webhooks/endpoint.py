@@ -125,8 +125,9 @@ def deliveries_for(
 ) -> tuple[Delivery, ...]:
     """Address one event to every endpoint that wants it.
 
-    The webhook id follows from endpoint, alarm, transition and type alone: working through the same input again after
-    a crash makes the same ids, and the outbox keeps one of each.
+    The webhook id follows from endpoint, alarm, transition, type and body alone: working through the same input again
+    after a crash makes the same ids, and the outbox keeps one of each. The body is in it so that an alarm that counts
+    anew, with a new history file, is not taken for what a receiver has seen before.
 
     Parameters
     ----------
@@ -148,9 +149,10 @@ def deliveries_for(
     tuple of Delivery
         One for each endpoint that wants the event type.
     """
+    digest = hashlib.sha256(body).hexdigest()
     return tuple(
         Delivery(
-            webhook_id=_webhook_id(endpoint.name, alarm_id, transition_seq, event_type),
+            webhook_id=_webhook_id(endpoint.name, alarm_id, transition_seq, event_type, digest),
             endpoint=endpoint.name,
             alarm_id=alarm_id,
             transition_seq=transition_seq,

@@ -6,7 +6,7 @@ excess of a cluster's peak over a low quantile is taken as exponential with an u
 predictive tail. Quiet time goes on teaching it; alarmed clusters enter as censored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -339,6 +339,12 @@ class EpisodeCalibrator:
         throwaway = EpisodeCalibrator(self.policy, self.rows_per_day)
         throwaway._arrays.restore(a.one(series))
         return throwaway.update(np.zeros(n, np.int32), scores, np.zeros(n, np.bool_)).p_values
+
+    def set_budget(self, false_alarms_per_day: float) -> None:
+        """Change the budget of all fitted series; what they have learnt stays."""
+        self.policy = replace(self.policy, false_alarms_per_day=false_alarms_per_day)
+        fitted = self._arrays.n_prefix > 0
+        self._arrays.budget[fitted] = false_alarms_per_day / self.rows_per_day
 
     def tail(self, series: int) -> TailFit:
         """The tail of `series` as it stands now."""
