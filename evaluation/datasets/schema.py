@@ -19,7 +19,7 @@ _SHAPES = {"times": 1, "values": 2, "labels": 1}
 _TYPES = {"times": np.int64, "values": np.float32, "labels": np.uint8}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledSeries:
     """One series with its labels: a training part, then a test part.
 

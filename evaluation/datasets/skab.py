@@ -4,8 +4,8 @@ Source: I. D. Katser, V. O. Kozitsin, "Skoltech Anomaly Benchmark (SKAB)", Kaggl
 doi 10.34740/KAGGLE/DSV/1693952. Two forms are read: one table `skab.parquet` with the columns `group` and `file`,
 and the original files `<group>/<file>.csv` with semicolons.
 
-The source fixes no split; the first 400 rows of each run are the training part, as is usual. In a few runs the fault
-begins earlier than that: their training rows keep the labels of the source (296 rows in all). Its clock has no zone
+The source fixes no split; the first 400 rows of each run are the training part, as is usual. In one run, other/2, the
+fault begins earlier: 296 of its training rows are labelled anomalous, and stay so. The clock of the source has no zone
 and is read as UTC. About one step in twenty is 2 s long because a row is missing; `step` is 1 s.
 """
 

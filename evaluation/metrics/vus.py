@@ -277,7 +277,22 @@ def vus_roc(
     nan_policy: NanPolicy = "raise",
     on_undefined: OnUndefined = "warn",
 ) -> float:
-    """Volume under the ROC surface; parameters, source and weaknesses as in `vus`.
+    """Volume under the ROC surface (VUS-ROC).
+
+    Parameters
+    ----------
+    labels, scores, window, variant, nan_policy, on_undefined
+        As in `vus`.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Notes
+    -----
+    Source: Paparrizos et al., PVLDB 15(11), 2022, section 5. Rewards high scores in and near events, and finding every
+    event. How it is fooled: rare anomalies leave a useless top of the ranking nearly unpunished.
 
     Examples
     --------
@@ -296,7 +311,22 @@ def vus_pr(
     nan_policy: NanPolicy = "raise",
     on_undefined: OnUndefined = "warn",
 ) -> float:
-    """Volume under the precision-recall surface; parameters, source and weaknesses as in `vus`.
+    """Volume under the precision-recall surface (VUS-PR).
+
+    Parameters
+    ----------
+    labels, scores, window, variant, nan_policy, on_undefined
+        As in `vus`.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Notes
+    -----
+    Source: Paparrizos et al., PVLDB 15(11), 2022, section 5. Rewards high scores in and near events, and finding every
+    event. How it is fooled: wide windows pay for alarms up to half a window away.
 
     Examples
     --------

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ def test_a_series_knows_its_parts():
     assert one.train_values.shape == one.test_values.shape == (2, 2)
     assert one.test_labels.tolist() == [1, 0]
     assert one.test_times[0] == one.times[2]
+    assert one == one, "compared by identity: arrays have no single truth value"  # noqa: PLR0124
+    assert one != series()
+    assert pickle.loads(pickle.dumps(one)).channels == one.channels, "series travel to worker processes"
 
 
 @pytest.mark.parametrize(
