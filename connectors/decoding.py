@@ -106,7 +106,9 @@ def decode_time(value: Any, unit: TimeUnit) -> int:
     elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"time {value!r} is not a number of {unit}")
     else:
-        ns = value * _NS[unit] if isinstance(value, int) else round(value * _NS[unit])
+        # A float is taken apart first: nanoseconds since 1970 do not fit into one.
+        whole, part = divmod(value, 1)
+        ns = int(whole) * _NS[unit] + round(part * _NS[unit])
     if not 0 <= ns < _LAST_TIME:
         raise ValueError(f"time {value!r} is not within 1970 to 2100 as {unit}; check time_unit")
     return ns
@@ -206,7 +208,7 @@ class NumericDecoder:
             if joined.count(b"\n") == n - 1:
                 try:
                     messages = self._decoder.decode_lines(joined)
-                except (msgspec.MsgspecError, UnicodeDecodeError):
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     messages = []
                 if len(messages) == n:
                     return messages, np.arange(n)
@@ -226,7 +228,7 @@ class NumericDecoder:
             return self._decoder.decode(value)
         except msgspec.ValidationError as error:
             raise _BadRecordError(_reason(str(error)), str(error)) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             # Some producers write NaN and Infinity, which JSON does not have; they mean "no value".
             try:
                 return msgspec.convert(_without_nonfinite(json.loads(value)), self._message)

@@ -164,8 +164,9 @@ class EventLane:
             for index, value in enumerate(batch.values):
                 try:
                     rows.append(self._row(batch, index, value))
-                except ValueError as error:
-                    reason = "malformed_json" if isinstance(error, msgspec.DecodeError) else "wrong_type"
+                except (ValueError, RecursionError) as error:
+                    malformed = isinstance(error, msgspec.DecodeError | RecursionError)
+                    reason = "malformed_json" if malformed else "wrong_type"
                     out.rejected.append((batch, Rejected(index, reason, str(error))))
         out.rows = len(rows)
         out.counts["accepted"] = len(rows)

@@ -26,8 +26,8 @@ def harmonic_score(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
     Examples
     --------
-    >>> float(np.exp(-harmonic_score(np.array([[0.5], [0.02], [0.3], [0.001]])))[0])
-    0.0037902716361339233
+    >>> round(float(np.exp(-harmonic_score(np.array([[0.5], [0.02], [0.3], [0.001]])))[0]), 8)
+    0.00379027
     """
     known = ~np.isnan(p_values)
     inverse = np.zeros(p_values.shape[1])

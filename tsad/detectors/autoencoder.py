@@ -36,9 +36,9 @@ class _Network:
     b2: npt.NDArray[np.float32]
 
     def scaled(self, values: npt.NDArray[np.float32], clip: float) -> npt.NDArray[np.float32]:
-        """Scaled and clipped inputs; NaN stays."""
+        """Scaled and clipped inputs; NaN stays, and stands for metrics that training never saw."""
         scaling = self.scaling
-        scaled = (values - scaling.location) / scaling.scale * scaling.weight
+        scaled = (values - scaling.location) / scaling.scale * np.where(scaling.weight > 0, scaling.weight, np.nan)
         return np.clip(scaled, -clip, clip).astype(np.float32)
 
     def errors(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

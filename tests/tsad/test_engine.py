@@ -1,0 +1,215 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from tsad.alarms import SEVERITIES
+from tsad.detectors.base import Unscored
+from tsad.engine import StreamEngine
+from tsad.errors import ConfigurationError
+from tsad.observations import ObservationBatch
+from tsad.settings import AlarmSettings, StreamSettings
+
+SECOND = 1_000_000_000
+CHANNELS = ("flow", "pressure", "current")
+
+
+def settings(**changes):
+    return StreamSettings(name="pumps", step=1, train_rows=200, channels=CHANNELS, **changes)
+
+
+def recording(rows=500, n_series=3, seed=0):
+    """float32[rows, series, channels] with a planted fault in series 1, channel 2, rows 400 to 430."""
+    values = np.random.default_rng(seed).standard_normal((rows, n_series, 3)).astype(np.float32)
+    if rows > 430 and n_series > 1:
+        values[400:430, 1, 2] += 12
+    return values
+
+
+def observations(values, start=10**18):
+    rows, n_series, width = values.shape
+    n = rows * n_series
+    return ObservationBatch(
+        series=np.tile(np.arange(n_series, dtype=np.int32), rows),
+        times=np.repeat(start + np.arange(rows) * SECOND, n_series),
+        values=values.reshape(n, width),
+        channels=None,
+        partitions=np.zeros(n, np.int32),
+        offsets=np.arange(n, dtype=np.int64),
+        arrivals=np.zeros(n, np.int64),
+    )
+
+
+def engine(n_series=3, **changes):
+    made = StreamEngine(settings(**changes))
+    for number in range(n_series):
+        made.table.add(f"pump-{number}")
+    return made
+
+
+def per_series(outputs, of, n_series=3):
+    values = np.concatenate([of(o) for o in outputs])
+    series = np.concatenate([o.rows.series for o in outputs])
+    return [values[series == number] for number in range(n_series)]
+
+
+def test_a_planted_fault_raises_one_alarm_that_names_asset_and_channel():
+    output = engine().process(observations(recording()))
+
+    raised = [t for t in output.transitions if t.kind == "alarm.raised"]
+    assert [t.asset for t in raised] == ["pump-1"]
+    assert 400 <= (raised[0].time - 10**18) // SECOND <= 402
+    lead = raised[0].contributions[0]
+    assert (lead.channel, lead.direction) == ("current", "high")
+    assert lead.observed > lead.upper > lead.expected > lead.lower
+    assert raised[0].severity in SEVERITIES
+    assert raised[0].one_in_days > 1
+    cleared = [t for t in output.transitions if t.kind == "alarm.cleared"]
+    assert [t.episode_id for t in cleared] == [raised[0].episode_id]
+    assert cleared[0].transition_seq > raised[0].transition_seq
+
+
+def test_warm_up_rows_say_why_they_have_no_score():
+    output = engine(1).process(observations(recording(250, 1)))
+
+    assert (output.reason[:200] == Unscored.WARMING_UP).all()
+    assert np.isnan(output.verdict[:200]).all()
+    assert not np.isnan(output.verdict[200:]).any()
+    assert [fit.rows for fit in output.fits] == [200]
+
+
+@pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["robust", "sub-pca"]])
+@profile(max_examples=15)
+@given(data=st.data())
+def test_results_do_not_depend_on_batches_or_on_a_restart(detectors, data):
+    whole = observations(recording(460))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=1, max_size=6)))
+    restart = data.draw(st.integers(0, len(cuts)))
+    changes = {"detectors": detectors, "alarm": AlarmSettings(min_samples=2, of_samples=3), "silent_after": 20}
+    expected = [engine(**changes).process(whole)]
+
+    current, found = engine(**changes), []
+    for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(whole)], strict=True)):
+        found.append(current.process(whole.take(np.arange(start, stop))))
+        if number == restart:
+            fitted, _ = current.state(fitted=True)
+            streaming, extra = current.state(fitted=False)
+            current = StreamEngine(settings(**changes))
+            current.restore({**fitted, **streaming}, extra)
+
+    for of in (
+        lambda o: o.verdict,
+        lambda o: o.calibrated.p_values,
+        lambda o: o.calibrated.thresholds,
+        lambda o: o.calibrated.on,
+        lambda o: o.reason,
+        lambda o: o.rows.times,
+    ):
+        for left, right in zip(per_series(expected, of), per_series(found, of), strict=True):
+            np.testing.assert_array_equal(left, right)
+    assert sorted(map(repr, expected[0].transitions)) == sorted(repr(t) for o in found for t in o.transitions)
+
+
+def test_one_series_does_not_know_the_others():
+    values = recording()
+    together = engine().process(observations(values))
+    alone = engine(1).process(observations(values[:, :1]))
+
+    np.testing.assert_array_equal(per_series([together], lambda o: o.verdict)[0], alone.verdict)
+
+
+def test_silence_is_told_once_and_its_end_too():
+    values = recording(400, 2)
+    batch = observations(values)
+    quiet = (batch.series == 1) & (batch.offsets >= 2 * 250) & (batch.offsets < 2 * 330)
+    output = engine(2, silent_after=30).process(batch.take(~quiet))
+
+    told = [(t.kind, t.asset, (t.time - 10**18) // SECOND) for t in output.transitions if t.kind.startswith("stream")]
+    assert told == [("stream.silent", "pump-1", 279), ("stream.resumed", "pump-1", 330)]
+
+
+def test_values_outside_the_physical_range_are_missing_not_odd():
+    values = recording(300, 1)
+    values[250, 0, 0] = 1e6
+    limited = engine(1, ranges={"flow": (-50, 50)}).process(observations(values))
+    open_ended = engine(1).process(observations(values))
+
+    assert limited.counts["value_out_of_range"] == 1
+    assert not any(t.kind == "alarm.raised" for t in limited.transitions)
+    assert any(t.kind == "alarm.raised" for t in open_ended.transitions)
+
+
+def test_infinite_values_are_counted_and_missing():
+    values = recording(300, 1)
+    values[250, 0, 0] = np.inf
+    output = engine(1).process(observations(values))
+
+    assert output.counts["value_not_finite"] == 1
+    assert not np.isinf(output.verdict).any()
+
+
+def test_on_delay_keeps_a_single_spike_quiet():
+    values = recording(400, 1)
+    values[300, 0, 0] = 60
+    spike = [
+        engine(1, alarm=AlarmSettings(on_delay=delay)).process(observations(values)).transitions for delay in (0, 3)
+    ]
+
+    assert spike[0]
+    assert not spike[1]
+
+
+def test_a_series_that_cannot_be_learnt_says_so_and_tries_again():
+    # 200 rows are too few for 30 metrics by the autoencoder's rule of 10 rows a metric.
+    wide = StreamEngine(
+        StreamSettings(
+            name="nodes", step=1, train_rows=200, detectors=["autoencoder"], channels=[f"m{i}" for i in range(30)]
+        )
+    )
+    wide.table.add("node-1")
+    values = np.random.default_rng(0).standard_normal((450, 1, 30)).astype(np.float32)
+    output = wide.process(observations(values))
+
+    assert len(output.fits) > 1
+    assert all("needs 300 healthy rows" in fit.problem for fit in output.fits)
+    assert (output.reason == Unscored.WARMING_UP).all()
+
+
+def test_more_false_alarms_are_accepted_more_are_raised():
+    values = np.random.default_rng(3).standard_normal((20_000, 1, 3)).astype(np.float32)
+    raised = []
+    for budget in (0.1, 1000.0):
+        output = engine(1, alarm=AlarmSettings(false_alarms_per_day=budget)).process(observations(values))
+        raised.append(sum(t.kind == "alarm.raised" for t in output.transitions))
+
+    assert raised[0] <= raised[1]
+    assert raised[1] > 10
+
+
+def test_empty_batch_is_fine():
+    output = engine().process(observations(recording(10)).take(np.zeros(0, np.intp)))
+
+    assert len(output.rows) == 0
+    assert output.transitions == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"detectors": ["nonsense"]}, "no detector 'nonsense'"),
+        ({"detectors": ["robust", "robust"]}, "only once"),
+        ({"step": 0}, "greater than 0"),
+        ({"step": "5 parsecs"}, "not a duration"),
+        ({"ranges": {"level": (0, 1)}}, "not among the channels"),
+        ({"ranges": {"flow": (1, 0)}}, "must be less"),
+        ({"alarm": {"false_alarms_per_day": 0}}, "greater than 0"),
+        ({"alarm": {"min_samples": 3, "of_samples": 2}}, "must not be less"),
+        ({"alarm": {"off_delay": 500}}, "needs more than 1001"),
+        ({"channels": ["a", "a"]}, "twice"),
+        ({"threshold": 3}, "Extra inputs"),
+    ],
+)
+def test_wrong_settings_are_refused(changes, problem):
+    with pytest.raises((ValueError, ConfigurationError), match=problem):
+        StreamSettings(**{"name": "s", "step": 1, "train_rows": 200, "channels": CHANNELS, **changes})
