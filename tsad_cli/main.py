@@ -24,6 +24,7 @@ app.command("demo")(demo.demo)
 app.command("backtest")(library.backtest)
 app.command("detectors")(library.detectors)
 app.command("datasets")(library.datasets)
+app.command("evaluate")(library.evaluate)
 
 
 @app.callback()

@@ -1,0 +1,110 @@
+"""Runs a whole backtest: cells, kept results, provenance.
+
+>>> from evaluation.backtest.plan import Plan, load_series, parse_detectors
+>>> plan = Plan(parse_detectors(["robust,sub-pca"]), mode="causal")
+>>> backtest(load_series(["SKAB"]), plan, out=Path("out"), jobs=2)  # doctest: +SKIP
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.backtest.fan_out import Backend, check_backend, run_cells
+from evaluation.backtest.plan import Plan, plan_cells
+from evaluation.backtest.provenance import cell_key, data_hash, provenance
+from evaluation.backtest.storage import ResultFolder, without_nan
+from evaluation.datasets.schema import LabelledSeries
+
+__all__ = ["Backtest", "backtest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What a backtest found.
+
+    Attributes
+    ----------
+    cells
+        A JSON-ready record a cell, in the order of series and plan.
+    provenance
+        Where they come from.
+    skipped
+        How many were taken from an earlier run.
+    """
+
+    cells: list[dict[str, Any]]
+    provenance: dict[str, Any]
+    skipped: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``results.json`` holds."""
+        return {"cells": self.cells, "provenance": self.provenance}
+
+    def errors(self, kind: str) -> list[dict[str, Any]]:
+        """Cells with an error of a kind: ``too_little_data`` or ``failed``."""
+        return [cell for cell in self.cells if cell["error_kind"] == kind]
+
+
+def backtest(
+    series: Sequence[LabelledSeries],
+    plan: Plan,
+    *,
+    out: Path | None = None,
+    jobs: int = 1,
+    backend: Backend = "loky",
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    command: Sequence[str] | None = None,
+) -> Backtest:
+    """Run every cell of a plan on every series.
+
+    Parameters
+    ----------
+    series
+        Recordings with labels.
+    plan
+        Detectors, mode, seeds, threshold.
+    out
+        Folder of results; cells that are finished there are not run again.
+    jobs, backend
+        Fan-out; see `evaluation.backtest.fan_out.run_cells`.
+    progress
+        Called with the cells done and all cells.
+    command
+        For the provenance; by default this process's.
+
+    Raises
+    ------
+    InvalidInputError, ConfigurationError
+        The plan makes no sense, or the folder or backend cannot be used; nothing has run then.
+    """
+    cells = plan_cells(plan)
+    check_backend(backend)
+    folder = None if out is None else ResultFolder(out)
+    hashes = [data_hash(one) for one in series]
+    tasks = [(cell, one) for one in series for cell in cells]
+    keys = [cell_key(cell.configuration(), data) for data in hashes for cell in cells]
+    records = {} if folder is None else folder.finished(keys)
+    skipped = sum(key in records for key in keys)
+    due = [number for number, key in enumerate(keys) if key not in records]
+    progress(skipped, len(keys))
+    for done, (number, result) in enumerate(run_cells([tasks[n] for n in due], jobs=jobs, backend=backend), start=1):
+        key = keys[due[number]]
+        records[key] = without_nan({"key": key, **result.record}) if folder is None else folder.keep(key, result)
+        progress(skipped + done, len(keys))
+    found = Backtest(
+        cells=[records[key] for key in keys],
+        provenance=provenance(
+            {f"{one.dataset}/{one.name}": data for one, data in zip(series, hashes, strict=True)},
+            command=sys.argv if command is None else command,
+            seeds=sorted({cell.seed for cell in cells if cell.seed is not None}),
+            jobs=jobs,
+            backend=backend,
+            skipped_cells=skipped,
+        ),
+        skipped=skipped,
+    )
+    if folder is not None:
+        folder.write_results(found.as_dict())
+    return found
