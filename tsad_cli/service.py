@@ -60,6 +60,10 @@ def run(
 
     Example: tsad run configs/replay-file.yaml
     """
+    # Told to stop while libraries are still being imported: end as cleanly as later.
+    stopped_early: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: stopped_early.append(number))
     from connectors.errors import ConnectorError
     from connectors.history.database import History
     from streams.errors import StreamsError
@@ -81,6 +85,8 @@ def run(
                 server.start()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: service.stop())
+            if stopped_early:
+                service.stop()
             service.start()
             _announce(configuration, server)
             while not service.wait(0.2):

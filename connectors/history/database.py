@@ -299,10 +299,11 @@ class History:
         }
 
     def used_bytes(self) -> int:
-        """Bytes of the file that hold data (free blocks inside are used again)."""
+        """Bytes that hold data: used blocks of the file (free ones are used again), and its write-ahead log."""
         with self.cursor() as cursor:
             row = cursor.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchone()
-        return int(row[0]) if row else 0
+        log = self.path.with_name(self.path.name + ".wal")
+        return (int(row[0]) if row else 0) + (log.stat().st_size if log.exists() else 0)
 
     # ------------------------------------------------------------------------------------------------ closing
 

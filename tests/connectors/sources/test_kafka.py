@@ -119,7 +119,6 @@ def test_topic_that_does_not_exist_yet_is_waited_for(kafka_bootstrap, make_topic
     source.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_broker_that_is_away_is_said_and_tried_again(restartable_broker, make_topic, produce):
     broker = restartable_broker
     topic = make_topic(broker.bootstrap)
@@ -137,8 +136,6 @@ def test_broker_that_is_away_is_said_and_tried_again(restartable_broker, make_to
     source.close()
 
 
-# kafka-python leaves the socket of a refused connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_broker_that_vanishes_is_noticed_and_its_return_too(restartable_broker, make_topic, produce):
     broker = restartable_broker
     topic = make_topic(broker.bootstrap)

@@ -1,0 +1,260 @@
+"""The pipeline over a real history file: nothing lost, nothing twice, whenever it dies."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from connectors.errors import HistoryError
+from connectors.history.database import History
+from connectors.sources.base import Gap, RecordBatch
+from streams.configuration import Configuration
+from streams.errors import StateMismatchError
+from streams.pipeline import Pipeline
+from tests.streams.plant import START, contents, document, messages, stream
+
+RECEIVER = "http://127.0.0.1:9/hook"
+
+
+def configuration(path, **changes):
+    return Configuration.model_validate(document(path, webhook=RECEIVER, **changes))
+
+
+def pipeline(history, **changes):
+    settings = configuration(history.path, **changes)
+    return Pipeline(settings, history, endpoints=[w.endpoint() for w in settings.webhooks])
+
+
+def records(values, start=0, stop=None, topic="plant", partition=0):
+    chunk = values[start:stop]
+    offsets = np.arange(start, start + len(chunk), dtype=np.int64)
+    arrival = (START + 10**6) * 10**6
+    return RecordBatch(topic, partition, chunk, offsets, np.full(len(chunk), arrival, np.int64))
+
+
+def undisturbed(path, values, **changes):
+    with History(path) as history:
+        worker = pipeline(history, **changes)
+        worker.handle([records(values)])
+        worker.commit(snapshot=True)
+        return contents(history)
+
+
+CHANGES = [
+    {},
+    {"streams": [stream(history={"keep": "notable", "surroundings_rows": 5})]},
+    {"streams": [stream(detectors=["robust", "sub-pca"], silent_after=20)]},
+]
+
+
+@pytest.fixture(scope="module")
+def values():
+    good = messages()
+    good[333:333] = [b"{broken", b'{"time": 1, "asset": "pump-0", "values": {"flow": "x"}}']
+    return good
+
+
+@pytest.fixture(scope="module")
+def expected(values, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return [undisturbed(folder / f"{i}.duckdb", values, **changes) for i, changes in enumerate(CHANGES)]
+
+
+def test_a_planted_fault_is_stored_with_its_webhook(expected):
+    found = expected[0]
+
+    assert len(found["transitions"]) == len(found["outbox"]) >= 2
+    assert len(found["samples"]) == 800
+    assert [("malformed_json" in row, "wrong_type" in row) for row in found["dead_letters"]] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.parametrize("which", range(len(CHANGES)))
+@profile(max_examples=12)
+@given(data=st.data())
+def test_dying_anywhere_changes_nothing(values, expected, tmp_path_factory, which, data):
+    # Each life handles some batches, commits some of them with or without the engines' state, and is then forgotten
+    # as if killed. The next one starts from the file alone.
+    path = tmp_path_factory.mktemp("lives") / "h.duckdb"
+    for _ in range(data.draw(st.integers(1, 3))):
+        with History(path) as history:
+            worker = pipeline(history, **CHANGES[which])
+            for _ in range(data.draw(st.integers(1, 4))):
+                start = worker.positions.get(("plant", 0), 0)
+                worker.handle([records(values, start, start + data.draw(st.integers(1, 350)))]) if start < len(
+                    values
+                ) else 0
+                if data.draw(st.booleans()):
+                    worker.commit(snapshot=data.draw(st.booleans()))
+    with History(path) as history:
+        worker = pipeline(history, **CHANGES[which])
+        start = worker.positions.get(("plant", 0), 0)
+        if start < len(values):
+            worker.handle([records(values, start)])
+        worker.commit(snapshot=True)
+        found = contents(history)
+
+    assert found == expected[which]
+
+
+def test_partitions_are_kept_apart(values, tmp_path):
+    good = messages(assets=2)
+    odd, even = [v for v in good if b"pump-1" in v], [v for v in good if b"pump-0" in v]
+    found = []
+    for name, order in (("a", (0, 1)), ("b", (1, 0))):
+        with History(tmp_path / f"{name}.duckdb") as history:
+            worker = pipeline(history)
+            both = [records(even, partition=0), records(odd, partition=1)]
+            for partition in order:
+                worker.handle([both[partition]])
+            worker.commit(snapshot=True)
+            found.append(contents(history))
+
+    assert found[0] == found[1]
+
+
+def test_a_failed_commit_keeps_everything_for_the_next(values, expected, tmp_path, monkeypatch):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.handle([records(values, 0, 500)])
+        with monkeypatch.context() as broken:
+            broken.setattr(history, "commit", lambda _: (_ for _ in ()).throw(HistoryError("no space left")))
+            with pytest.raises(HistoryError):
+                worker.commit(snapshot=True)
+        worker.handle([records(values, 500)])
+        worker.commit(snapshot=True)
+
+        assert contents(history) == expected[0]
+
+
+def test_other_settings_are_refused_until_the_stream_is_learnt_anew(values, tmp_path):
+    path = tmp_path / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history)
+        worker.handle([records(values, 0, 570)])  # within the first fault: an episode is open
+        worker.commit(snapshot=True)
+        assert history.cursor().execute("SELECT count(*) FROM episodes WHERE state = 'active'").fetchone() == (1,)
+    changed = {"streams": [stream(detectors=["sub-pca"])]}
+    with History(path) as history:
+        with pytest.raises(StateMismatchError, match="--relearn pumps"):
+            pipeline(history, **changed)
+        settings = configuration(path, **changed)
+        worker = Pipeline(settings, history, endpoints=[w.endpoint() for w in settings.webhooks], relearn=["pumps"])
+        assert worker.positions == {("plant", 0): 570}
+        worker.handle([records(values, 570)])
+        worker.commit(snapshot=True)
+
+        rows = history.cursor().execute("SELECT alarm_id, transition_seq FROM alarm_transitions").fetchall()
+        assert len(set(rows)) == len(rows)
+        assert history.cursor().execute("SELECT count(*) FROM episodes WHERE state = 'active'").fetchone() == (0,)
+        assert history.cursor().execute("SELECT count(DISTINCT webhook_id) FROM outbox").fetchone() == (len(rows),)
+
+
+def test_the_budget_may_change_between_runs(values, tmp_path):
+    path = tmp_path / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history)
+        worker.handle([records(values, 0, 500)])
+        worker.commit(snapshot=True)
+    with History(path) as history:
+        pipeline(history, streams=[stream(alarm={"false_alarms_per_day": 0.01})])
+
+
+def test_unknown_stream_cannot_be_learnt_anew(tmp_path):
+    with History(tmp_path / "h.duckdb") as history, pytest.raises(StateMismatchError, match="no such stream"):
+        Pipeline(configuration(history.path), history, relearn=["boilers"])
+
+
+def test_event_and_inspection_streams_are_kept_counted_and_checked(tmp_path):
+    event = json.dumps({"time": START, "user": "u1", "action": "login"}).encode()
+    part = json.dumps(
+        {"inspection_id": "i1", "part_id": "p1", "captured_at": "2026-01-01T00:00:00Z", "pred_score": 0.4}
+    ).encode()
+    streams = [
+        {"kind": "events", "name": "access", "topic": "e"},
+        {"kind": "inspections", "name": "parts", "topic": "i"},
+    ]
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history, streams=streams)
+        worker.handle([records([event, b"[]", b"{}", b"{", None], topic="e"), records([part, event], topic="i")])
+        worker.commit(snapshot=True)
+        cursor = history.cursor()
+
+        assert cursor.execute("SELECT payload FROM events").fetchall() == [(event.decode(),)]
+        assert cursor.execute("SELECT inspection_id, part_id, score FROM inspections").fetchall() == [("i1", "p1", 0.4)]
+        reasons = cursor.execute("SELECT topic, record_offset, reason FROM dead_letters ORDER BY ALL").fetchall()
+        assert reasons == [
+            ("e", 1, "wrong_type"), ("e", 2, "wrong_type"), ("e", 3, "malformed_json"), ("e", 4, "wrong_type"),
+            ("i", 1, "wrong_type"),
+        ]  # fmt: skip
+
+
+def test_late_and_corrected_rows_are_kept_and_counted(tmp_path):
+    good = messages(rows=300, assets=1)
+    late = json.loads(good[100])
+    late["values"]["flow"] = 99.0
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.handle([records([*good, json.dumps(late).encode(), good[-1]])])
+        worker.commit(snapshot=True)
+        cursor = history.cursor()
+
+        assert cursor.execute('SELECT "values" FROM samples WHERE flags & 8 > 0').fetchall()[0][0][0] == 99.0
+        counts = dict(cursor.execute("SELECT name, count FROM counters").fetchall())
+        assert (counts["late"], counts["duplicate"], counts["accepted"]) == (1, 1, 300)
+
+
+def test_records_from_the_future_are_dead_letters(tmp_path):
+    good = messages(rows=3, assets=1)
+    future = json.dumps({"time": START + 10**9, "asset": "pump-0", "values": {"flow": 1, "pressure": 1}}).encode()
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.handle([records([good[0], future, good[1]])])
+        worker.commit(snapshot=True)
+
+        found = history.cursor().execute("SELECT record_offset, reason, detail FROM dead_letters").fetchall()
+        assert [(o, r) for o, r, _ in found] == [(1, "time_in_future")]
+        assert "ahead of the arrival" in found[0][2]
+
+
+def test_records_that_expired_at_the_source_are_told(tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.note_gaps([Gap("plant", 0, 10, 25)])
+        worker.commit(snapshot=False)
+
+        assert history.positions() == {("plant", 0): 25}
+        assert history.cursor().execute("SELECT detail FROM dead_letters").fetchone()[0].startswith("offsets 10 to 24")
+        assert history.cursor().execute("SELECT count FROM counters").fetchall() == [(15,)]
+
+
+def test_notable_keeps_alarms_with_their_surroundings_and_all_minutes(values, tmp_path):
+    found = undisturbed(
+        tmp_path / "h.duckdb", values, streams=[stream(history={"keep": "notable", "surroundings_rows": 5})]
+    )
+
+    assert 20 < len(found["samples"]) < 250
+    with History(tmp_path / "h.duckdb") as history:
+        cursor = history.cursor()
+        first_alarm = cursor.execute("SELECT min(time) FROM samples WHERE alarm AND series = 0").fetchone()[0]
+        before = cursor.execute("SELECT count(*) FROM samples WHERE series = 0 AND time < ?", [first_alarm]).fetchone()[
+            0
+        ]
+        assert before >= 5
+        # Six full minutes of two assets and two channels, sixty rows each.
+        assert cursor.execute(
+            "SELECT DISTINCT count FROM rollups WHERE minute > (SELECT min(minute) FROM rollups)"
+        ).fetchall() == [(60,)]
+
+
+def test_empty_batches_are_fine(tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.commit(snapshot=False)
+        worker.handle([])
+        assert worker.commit(snapshot=False) is False
