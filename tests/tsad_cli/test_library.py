@@ -1,0 +1,228 @@
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.metrics.pate import pate
+from evaluation.metrics.vus import vus
+from tsad.detectors.registry import detector_names, detector_options
+from tsad_cli.main import app
+
+RUNNER = CliRunner()
+
+
+def tsad(*arguments):
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A file of one labelled series; a second, short one beside it."""
+    rng = np.random.default_rng(4)
+    folder = tmp_path / "plant"
+    folder.mkdir()
+    for name, rows, train in (("pump", 400, 200), ("fan", 100, 50)):
+        values = rng.normal(size=(rows, 2)).astype(np.float32)
+        labels = np.zeros(rows, np.int64)
+        labels[train + 20 : train + 40] = 1
+        values[labels == 1] += 9
+        split = np.where(np.arange(rows) < train, "train", "test")
+        pl.DataFrame({"a": values[:, 0], "b": values[:, 1], "label": labels, "split": split}).write_csv(
+            folder / f"{name}.csv"
+        )
+    return folder / "pump.csv"
+
+
+def test_backtest_prints_a_table_and_writes_results(recording, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("backtest", "--dataset", recording, "--detector", "robust,sub-pca,robust+sub-pca", "--out", out)
+    result = tsad(*arguments)
+    assert result.exit_code == 0, result.output
+    for text in ("mode causal", "threshold false-alarms-per-day", "constant", "random", "all_ones", "robust+sub-pca"):
+        assert text in result.stdout
+    assert "pa-f1" not in result.stdout
+    document = json.loads((out / "results.json").read_text())
+    assert len(document["cells"]) == 6
+    assert document["provenance"]["command"][0] == "tsad"
+    again = tsad(*arguments, "--point-adjusted")
+    assert "6 of 6 cells were finished" in again.stdout
+    assert "Warning: pa-f1 is point-adjusted" in again.stdout
+
+
+def test_backtest_prints_json_alone(recording):
+    result = tsad("backtest", "--dataset", recording, "--mode", "full", "--json")
+    document = json.loads(result.stdout)
+    assert {cell["threshold_rule"] for cell in document["cells"]} == {"oracle-best-f1"}
+    cell = document["cells"][-1]
+    assert {"dataset", "series", "detector", "mode", "delay", "seed", "metrics", "seconds"} <= set(cell)
+    assert (cell["dataset"], cell["series"], cell["detector"], cell["mode"]) == ("pump", "pump", "robust", "full")
+
+
+def test_too_little_data_is_told_and_is_no_failure(recording):
+    result = tsad("backtest", "--dataset", recording.parent)
+    assert result.exit_code == 0
+    assert "plant/fan robust has too little data: plant/fan has 50 training rows" in result.stderr
+    assert "1/2" in result.stdout
+
+
+def test_a_failed_cell_has_exit_code_one(recording, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("tsad.detectors.robust.RobustDetector.score_all", broken)
+    result = tsad("backtest", "--dataset", recording, "--mode", "full")
+    assert result.exit_code == 1
+    assert "pump/pump robust failed: RuntimeError: out of order" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "swat"], "neither a known data set"),
+        (["--dataset", "FILE", "--detector", "deep"], "there is no detector 'deep'"),
+        (["--dataset", "FILE", "--mode", "half"], "choose causal or full"),
+        (["--dataset", "FILE", "--backend", "slurm"], "choose one of loky, threading, ray, dask"),
+        (["--dataset", "FILE", "--threshold", "best"], "is not a rule"),
+        (["--dataset", "FILE", "--series", "valve*"], "no series matches 'valve*'"),
+        (["--dataset", "FILE", "--train-fraction", "0.5"], "leave train_fraction out"),
+        (["--dataset", "FILE", "--false-alarms-per-day", "0"], "--false-alarms-per-day 0.0"),
+        (["--dataset", "FILE", "--option", "robust.x=1"], "has no option 'x'"),
+        (["--dataset", "FILE", "--out", "FILE"], "cannot be used"),
+        (["--dataset", "FILE", "--mode", "full", "--detector", "robust+sub-pca"], "combined in mode causal only"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence_and_exit_code_two(recording, arguments, message):
+    result = tsad("backtest", *[str(recording) if a == "FILE" else a for a in arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("tsad backtest: ")
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_bad_files_are_told(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,label\n1,0\n")
+    result = tsad("backtest", "--dataset", path)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "no 'split' column" in result.stderr
+    path.write_text("a\n1\n")
+    assert "column 'label' is missing" in tsad("backtest", "--dataset", path).stderr
+
+
+def test_a_known_data_set_that_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSAD_DATA", str(tmp_path))
+    result = tsad("backtest", "--dataset", "skab")
+    assert result.exit_code == 2
+    assert "SKAB is not there" in result.stderr
+    assert "github.com/waico/SKAB" in result.stderr
+    listed = json.loads(tsad("datasets", "--json").stdout)
+    assert [entry["present"] for entry in listed] == [False, False, False]
+    assert all(str(tmp_path) in entry["looked_for"] for entry in listed)
+
+
+def test_detectors_and_datasets_are_listed():
+    found = json.loads(tsad("detectors", "--json").stdout)
+    assert [entry["name"] for entry in found] == list(detector_names())
+    keys = {"name", "cost", "window", "lookahead", "multivariate", "options", "summary"}
+    assert all(set(entry) == keys for entry in found)
+    assert found[0]["options"] == detector_options(found[0]["name"])
+    shown = tsad("detectors").stdout
+    assert all(name in shown for name in detector_names())
+    shown = tsad("datasets").stdout
+    assert all(name in shown for name in ("SMAP", "MSL", "SKAB", "licence", "TSAD_DATA"))
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.zeros(300, np.int64)
+    labels[100:120] = 1
+    scores = rng.random(300) + 0.5 * labels
+    pl.DataFrame({"label": labels}).write_csv(tmp_path / "l.csv")
+    pl.DataFrame({"score": scores}).write_csv(tmp_path / "s.csv")
+    return tmp_path, labels, scores
+
+
+def test_evaluate_prints_one_object(files):
+    folder, labels, scores = files
+    grid = ("--pate-early", 20, "--pate-delay", 20, "--pate-splits", 1, "--no-pate-zero", "--vus-length", 25)
+    files_ = ("evaluate", "--labels", folder / "l.csv", "--scores", folder / "s.csv", "--json")
+    result = tsad(*files_, *grid, "--threshold", 0.7)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert {
+        "auc_pr", "auc_roc", "pate", "vus_pr", "vus_roc", "affiliation_precision", "affiliation_recall",
+        "affiliation_f1", "pa_f1", "pa_f1_random", "false_alarms_per_day", "parameters",
+    } <= set(found)  # fmt: skip
+    assert found["pate"] == pate(labels, scores, early=20, delay=20, splits=1, include_zero=False)
+    assert found["vus_pr"] == vus(labels, scores, window=25).pr
+    assert (found["threshold"], found["threshold_rule"]) == (0.7, "fixed=0.7")
+    assert found["parameters"]["pate_zero"] is False
+    chosen = json.loads(tsad(*files_).stdout)
+    assert chosen["threshold_rule"] == "oracle-best-f1"
+    assert "pate" in tsad(*files_[:-1]).stdout
+
+
+def test_evaluate_without_anomaly_names_what_has_no_value(files):
+    folder, _, _ = files
+    pl.DataFrame({"label": np.zeros(300, np.int64)}).write_csv(folder / "l.csv")
+    result = tsad("evaluate", "--labels", folder / "l.csv", "--scores", folder / "s.csv", "--json", "--threshold", 1)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["vus_pr"] is None
+    assert "without a value for these labels: vus_pr" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ("label\n0\n2\n", "score\n1\n2\n", "2"),
+        ("label\n0\n1\n", "score\n1\n", "2"),
+        ("label\n0\n1\n", "score\n1\nx\n", "'score' in row 1 is not a number: 'x'"),
+        ("truth\n0\n1\n", "score\n1\n2\n", "column 'label' is missing"),
+        ("label\n0\n1\n", "score\n1\nnan\n", "NaN"),
+        (None, "score\n1\n", "no such file"),
+        ("", "score\n1\n", "cannot be read"),
+    ],
+)
+def test_evaluate_refuses_what_it_cannot_use(tmp_path, labels, scores, message):
+    for name, text in (("l.csv", labels), ("s.csv", scores)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    result = tsad("evaluate", "--labels", tmp_path / "l.csv", "--scores", tmp_path / "s.csv", "--threshold", 1)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("tsad evaluate: ")
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["backtest", "detectors", "datasets", "evaluate"])
+def test_help_has_an_example(command):
+    result = tsad(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: tsad {command}" in result.stdout
+
+
+def test_the_installed_command_runs_on_two_workers(recording, tmp_path):
+    root = Path(__file__).parents[2]
+    entry = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]["tsad"]
+    module, _, function = entry.partition(":")
+    code = f"import {module}; {module}.{function}()"
+    arguments = ["backtest", "--dataset", recording, "--jobs", "2", "--json", "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=root,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["cells"]) == 4
+    assert done.stderr == ""
