@@ -40,7 +40,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     planted, told = outcome.planted, outcome.told
     channels = "all" if planted.silence else ", ".join(planted.channels[:_SHOWN_CHANNELS]) or "not known"
     size = "" if planted.severity is None else f"{planted.severity:g}"
-    head = (planted.kind, _clock(planted.start), planted.asset.rpartition("/")[2], channels, size)
+    head = (planted.kind, _clock(planted.start), "/".join(planted.asset.split("/")[-2:]), channels, size)
     if told is None:
         return (*head, "MISSED", "", outcome.remark)
     named = told.channel or told.kind

@@ -199,7 +199,9 @@ class View:
     def _rate(self, records: int) -> float:
         """Records a second over the last seconds."""
         now = self._clock()
-        self._seen = [(at, count) for at, count in self._seen if now - at < _PLAIN_EVERY_SECONDS] + [(now, records)]
+        self._seen.append((now, records))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= _PLAIN_EVERY_SECONDS:
+            del self._seen[0]
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         return (after - before) / (last - first) if last > first else 0.0
 
