@@ -133,7 +133,7 @@ class NumericDecoder:
         self._wide = mapping.layout == "wide"
         for asset in mapping.assets:
             table.add(asset)
-        self._known = frozenset(mapping.assets)
+        self._one_channel_version = -1
         time_type: Any = datetime if mapping.time_unit == "iso" else int | float
         fields: list[Any] = [("time", time_type), ("asset", str)]
         renames = {"time": mapping.time, "asset": mapping.asset}
@@ -322,9 +322,10 @@ class NumericDecoder:
         """Column of every long message, -1 where the policy keeps it out."""
         table, policy = self._table, self._mapping.unknown.channel
         if not self._mapping.channel:
-            if table.shared_channels is None:
-                for number in np.unique(series):
-                    table.add_channel(int(number), "value")
+            if table.shared_channels is None and self._one_channel_version != table.version:
+                for number in range(len(table)):
+                    table.add_channel(number, "value")
+                self._one_channel_version = table.version
             return np.zeros(len(messages), dtype=np.int32)
         columns = np.array(
             [table.find_channel(s, m.channel) for s, m in zip(series.tolist(), messages, strict=True)], dtype=np.int32

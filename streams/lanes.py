@@ -61,6 +61,7 @@ class NumericLane:
         self._decoder = NumericDecoder(settings.message, self.engine.table)
         self._keeper = Keeper(settings.history, self.stream_id, len(settings.detectors))
         self._known_channels: list[int] = []
+        self._known_version = -1
         self._stored_fits = -1
 
     def handle(self, batches: Sequence[RecordBatch]) -> LaneOutput:
@@ -77,9 +78,7 @@ class NumericLane:
             return out
         result = self.engine.process(observations)
         out.counts.update(result.counts)
-        table = self.engine.table
-        channel_counts = np.array([table.channel_count(s) for s in range(len(table))], dtype=np.int32)
-        out.tables = self._keeper.keep(result, channel_counts)
+        out.tables = self._keeper.keep(result, self.engine.table.channel_counts)
         out.transitions = result.transitions
         out.fits = result.fits
         out.rows = len(result.rows)
@@ -90,7 +89,10 @@ class NumericLane:
     def new_series(self) -> list[tuple[int, int, str, tuple[str, ...]]]:
         """Series that are new, or have new channels, since the last call, as rows of the history's table."""
         table = self.engine.table
-        fresh = []
+        fresh: list[tuple[int, int, str, tuple[str, ...]]] = []
+        if self._known_version == table.version:
+            return fresh
+        self._known_version = table.version
         for series in range(len(table)):
             count = table.channel_count(series)
             if series >= len(self._known_channels):

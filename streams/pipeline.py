@@ -17,6 +17,7 @@ from streams.errors import StateMismatchError
 from streams.lanes import EventLane, Lane, LaneOutput, NumericLane, encode_transition
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
+from tsad.engine import FitReport
 
 __all__ = ["Pipeline"]
 
@@ -171,22 +172,9 @@ class Pipeline:
                 commit.counts[lane.name, name] += count
         for table, rows in output.tables.items():
             commit.append(table, rows)
+        if output.fits:
+            commit.append("fits", _fits(lane.name, output.fits))
         for fit in output.fits:
-            calibration = fit.calibration
-            commit.append(
-                "fits",
-                pa.table(
-                    {
-                        "stream": [lane.name],
-                        "asset": [fit.asset],
-                        "time": pa.array([fit.time], pa.timestamp("ns")),
-                        "rows": pa.array([fit.rows], pa.int32()),
-                        "max_false_alarms_per_day": pa.array([calibration and calibration.max_budget], pa.float64()),
-                        "flags": pa.array([list(calibration.flags) if calibration else None], pa.list_(pa.string())),
-                        "problem": pa.array([fit.problem], pa.string()),
-                    },
-                ),
-            )
             if fit.problem:
                 _log.warning("a series could not be learnt yet", stream=lane.name, asset=fit.asset, problem=fit.problem)
         for transition in output.transitions:
@@ -271,6 +259,21 @@ class Pipeline:
         )
         deleted += self._history.shrink(self._configuration.history.max_bytes)
         return deleted
+
+
+def _fits(stream: str, fits: Sequence[FitReport]) -> pa.Table:
+    calibrations = [fit.calibration for fit in fits]
+    return pa.table(
+        {
+            "stream": [stream] * len(fits),
+            "asset": [fit.asset for fit in fits],
+            "time": pa.array([fit.time for fit in fits], pa.timestamp("ns")),
+            "rows": pa.array([fit.rows for fit in fits], pa.int32()),
+            "max_false_alarms_per_day": pa.array([c and c.max_budget for c in calibrations], pa.float64()),
+            "flags": pa.array([list(c.flags) if c else None for c in calibrations], pa.list_(pa.string())),
+            "problem": pa.array([fit.problem for fit in fits], pa.string()),
+        },
+    )
 
 
 def _dead_letter(batch: RecordBatch, index: int, reason: str, detail: str) -> pa.Table:

@@ -135,8 +135,7 @@ class StreamEngine:
         self._series.reserve(n_series)
         counts: Counter[str] = Counter()
         batch = self._screened(batch, counts)
-        channel_counts = np.array([self.table.channel_count(s) for s in range(n_series)], dtype=np.int32)
-        rows, status = self._aligner.align(batch, channel_counts)
+        rows, status = self._aligner.align(batch, self.table.channel_counts)
         for value, count in zip(*np.unique(status, return_counts=True), strict=True):
             counts[ObservationStatus(value).name.lower()] += int(count)
         aside = np.flatnonzero(status)

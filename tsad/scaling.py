@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tsad.kernels.scaling import channel_scales
+
 __all__ = ["ChannelScaling", "fit_scaling"]
 
 _STATE_WEIGHT = 0.05
@@ -45,32 +47,10 @@ def fit_scaling(train: npt.NDArray[np.float32], *, robust: bool = False) -> Chan
     >>> scaling.location, scaling.weight
     (array([3.        , 0.33333333]), array([1.  , 0.05]))
     """
-    x = np.asarray(train, dtype=np.float64)
-    n_channels = x.shape[1]
-    location = np.zeros(n_channels)
-    scale = np.ones(n_channels)
-    weight = np.ones(n_channels)
-    known = np.zeros(n_channels, dtype=np.bool_)
-    state = np.zeros(n_channels, dtype=np.bool_)
-    for c in range(n_channels):
-        values = x[:, c]
-        values = values[~np.isnan(values)]
-        if values.size == 0:
-            continue
-        known[c] = True
-        low, high = values.min(), values.max()
-        deviation = values.std()
-        if robust:
-            location[c] = np.median(values)
-            spread = 1.4826 * np.median(np.abs(values - location[c]))
-            deviation = spread if spread > 0 else deviation
-        else:
-            location[c] = values.mean()
-        if high > low:
-            scale[c] = max(deviation, 0.005 * (high - low))
-        elif high != 0:
-            scale[c] = 0.005 * abs(high)
-        state[c] = bool(np.isin(values, (0.0, 1.0)).all())
+    n_channels = train.shape[1]
+    location, scale, weight = np.zeros(n_channels), np.ones(n_channels), np.ones(n_channels)
+    known, state = np.zeros(n_channels, dtype=np.bool_), np.zeros(n_channels, dtype=np.bool_)
+    channel_scales(np.ascontiguousarray(train, dtype=np.float32), robust, location, scale, known, state)
     if not state[known].all():
         weight[state] = _STATE_WEIGHT
     weight[~known] = 0.0

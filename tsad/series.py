@@ -37,6 +37,10 @@ class SeriesTable:
         self._channels: list[dict[str, int]] = []
         self._shared = {name: column for column, name in enumerate(self.shared_channels or ())}
         self.width = max(1, len(self._shared))
+        self.version = 0
+        """Rises with every new series and channel."""
+        self._counts = np.zeros(0, dtype=np.int32)
+        self._counts_version = 0
 
     def __len__(self) -> int:
         return len(self._assets)
@@ -63,6 +67,7 @@ class SeriesTable:
             self._index[asset] = number
             self._assets.append(asset)
             self._channels.append(self._shared if self.shared_channels is not None else {})
+            self.version += 1
         return number
 
     def find_channel(self, series: int, channel: str) -> int:
@@ -80,6 +85,7 @@ class SeriesTable:
             column = len(columns)
             columns[channel] = column
             self.width = max(self.width, column + 1)
+            self.version += 1
         return column
 
     def channel_names(self, series: int) -> tuple[str, ...]:
@@ -89,6 +95,14 @@ class SeriesTable:
     def channel_count(self, series: int) -> int:
         """How many channels `series` has."""
         return len(self._channels[series])
+
+    @property
+    def channel_counts(self) -> npt.NDArray[np.int32]:
+        """How many channels every series has, int32[n_series]."""
+        if self._counts_version != self.version:
+            self._counts = np.array([len(channels) for channels in self._channels], dtype=np.int32)
+            self._counts_version = self.version
+        return self._counts
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as JSON-ready values."""

@@ -123,6 +123,8 @@ class History:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("SET TimeZone = 'UTC'")
+        # The default of 16 MB is written twice a second at full load; a start replays at most this much.
+        connection.execute("SET wal_autocheckpoint = '128MB'")
         known = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchone()
         if known:
             found = connection.execute("SELECT max(version) FROM schema_version").fetchone()

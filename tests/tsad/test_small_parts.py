@@ -173,3 +173,27 @@ def test_constant_channels_get_a_floor():
     scaling = fit_scaling(np.array([[5.0, 0.0]] * 4, np.float32), robust=True)
 
     assert scaling.scale.tolist() == [0.025, 1.0]
+
+
+@given(
+    st.lists(
+        st.one_of(st.just(np.nan), st.floats(-1e3, 1e3, width=32), st.sampled_from([0.0, 1.0])), min_size=1, max_size=30
+    ),
+    st.booleans(),
+)
+def test_scales_equal_the_plain_computation(values, robust):
+    x = np.array(values, np.float32)
+    known = x[~np.isnan(x)].astype(np.float64)
+    scaling = fit_scaling(x[:, None], robust=robust)
+
+    if not len(known):
+        assert scaling.weight[0] == 0
+        return
+    center = np.median(known) if robust else known.mean()
+    spread = 1.4826 * np.median(np.abs(known - center)) if robust else 0.0
+    deviation = spread if spread > 0 else known.std()
+    reach = np.ptp(known)
+    floor = 0.005 * reach if reach > 0 else 0.005 * abs(known[0])
+    assert scaling.location[0] == pytest.approx(center, abs=1e-9)
+    expected = max(deviation, floor) if reach > 0 else floor or 1.0
+    assert scaling.scale[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
