@@ -81,7 +81,7 @@ def backtest(
     from pydantic import ValidationError
 
     from evaluation.backtest import plan, run
-    from evaluation.errors import EvaluationError
+    from evaluation.errors import DatasetError, EvaluationError, InvalidInputError
     from tsad.errors import TsadError
     from tsad.settings import AlarmSettings
 
@@ -108,8 +108,11 @@ def backtest(
             )
     except ValidationError as error:
         _fail("backtest", f"--false-alarms-per-day {false_alarms_per_day}: {error.errors()[0]['msg']}")
-    except (EvaluationError, TsadError) as error:
+    except (InvalidInputError, DatasetError, TsadError) as error:
         _fail("backtest", error)
+    except EvaluationError as error:
+        typer.echo(f"tsad backtest: {error}", err=True)
+        raise typer.Exit(1) from error
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from evaluation.backtest.cell import Cell, CellResult, one_thread, run_cell
 from evaluation.datasets.schema import LabelledSeries
-from evaluation.errors import InvalidInputError, MetricWarning
+from evaluation.errors import EvaluationError, InvalidInputError, MetricWarning
 
 __all__ = ["BACKENDS", "Backend", "check_backend", "run_cells"]
 
@@ -64,10 +65,24 @@ def run_cells(
     ------
     InvalidInputError
         The backend cannot be used.
+    EvaluationError
+        A worker process died; what it had finished was handed over.
     """
     check_backend(backend)
     if not tasks:
         return
+    try:
+        yield from _results(tasks, jobs, backend)
+    except BrokenProcessPool as error:
+        raise EvaluationError(
+            f"a worker process died, most likely for lack of memory ({str(error).splitlines()[0]}); finished cells are "
+            f"kept in --out, so run again with fewer --jobs",
+        ) from error
+
+
+def _results(
+    tasks: Sequence[tuple[Cell, LabelledSeries]], jobs: int, backend: Backend
+) -> Iterator[tuple[int, CellResult]]:
     with _cluster(backend, jobs), one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
         with parallel_config(backend=backend, n_jobs=jobs):

@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from evaluation.backtest.fan_out import check_backend, run_cells
 from evaluation.backtest.plan import Plan, plan_cells
-from evaluation.errors import InvalidInputError
+from evaluation.errors import EvaluationError, InvalidInputError
 from tests.evaluation.backtest_parts import recording
 
 
@@ -45,3 +46,14 @@ def test_a_backend_that_is_not_there_is_told(monkeypatch):
             check_backend(backend)
     with pytest.raises(InvalidInputError, match="choose one of loky, threading, ray, dask"):
         check_backend("slurm")
+
+
+def dies(*_):
+    os._exit(1)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # joblib tells of the dead worker too
+def test_a_worker_that_dies_is_told(monkeypatch):
+    monkeypatch.setattr("evaluation.backtest.fan_out._numbered", dies)
+    with pytest.raises(EvaluationError, match="a worker process died"):
+        list(run_cells(tasks()[:2], jobs=2))
