@@ -98,7 +98,11 @@ def play(
             )
         )
         view = stack.enter_context(View(console, receiver.inbox, feed.title, quiet=quiet))
-        view.note(f"{feed.title}\nbroker {address}, daemon http://127.0.0.1:{port}, files in {directory}")
+        view.note(
+            f"{feed.title}\nbroker {address}, daemon http://127.0.0.1:{port}, files in {directory}\n"
+            f"accepted: {feed.false_alarms_per_day:g} false alarms a day and asset, in"
+            f" {24 * feed.scored_days:.1f} asset-hours that will be scored; a plant accepts far fewer"
+        )
         reader = stack.enter_context(contextlib.closing(StatusReader(f"http://127.0.0.1:{port}")))
         daemon.wait_until(lambda: reader.read().ready and reader.reachable, _START_SECONDS)
         stage = _Stage(broker, daemon, reader, view, receiver.inbox, feed, seconds)

@@ -12,6 +12,7 @@ __all__ = ["show_report"]
 
 _SHOWN_FALSE_ALARMS = 10
 _SHOWN_CHANNELS = 2
+_DAY = 86_400 * NANOSECONDS
 
 
 def show_report(console: Console, report: Report, feed: Feed) -> None:
@@ -26,21 +27,22 @@ def show_report(console: Console, report: Report, feed: Feed) -> None:
     feed : Feed
         What was published.
     """
+    clock = "%H:%M:%S" if feed.end - feed.start < _DAY else "%m-%d %H:%M"
     table = Table(title=feed.title, title_justify="left")
     for name in ("fault", "began", "asset", "channel", "size", "told after", "severity", "named channel"):
         table.add_column(name, justify="right" if name in {"size", "told after"} else "left")
     for outcome in report.outcomes:
-        table.add_row(*_row(outcome), style="red" if outcome.told is None and feed.strict else None)
+        table.add_row(*_row(outcome, clock), style="red" if outcome.told is None and feed.strict else None)
     console.print(table)
-    for line in _summary(report, feed):
+    for line in _summary(report, feed, clock):
         console.print(line, highlight=False, markup=False)
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _row(outcome: Outcome, clock: str) -> tuple[str, ...]:
     planted, told = outcome.planted, outcome.told
     channels = "all" if planted.silence else ", ".join(planted.channels[:_SHOWN_CHANNELS]) or "not known"
     size = "" if planted.severity is None else f"{planted.severity:g}"
-    head = (planted.kind, _clock(planted.start), "/".join(planted.asset.split("/")[-2:]), channels, size)
+    head = (planted.kind, _clock(planted.start, clock), "/".join(planted.asset.split("/")[-2:]), channels, size)
     if told is None:
         return (*head, "MISSED", "", outcome.remark)
     named = told.channel or told.kind
@@ -48,7 +50,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (*head, f"{outcome.delay_rows} steps", outcome.severity or "", named + mark)
 
 
-def _summary(report: Report, feed: Feed) -> list[str]:
+def _summary(report: Report, feed: Feed, clock: str) -> list[str]:
     history = report.history
     told = len(report.outcomes) - len(report.missed)
     what = "planted faults" if feed.strict else "labelled anomalies"
@@ -61,7 +63,7 @@ def _summary(report: Report, feed: Feed) -> list[str]:
         ),
     ]
     lines += [
-        f"  {alarm.kind} {_clock(alarm.time)} {alarm.asset} {alarm.severity} {alarm.channel or ''}".rstrip()
+        f"  {alarm.kind} {_clock(alarm.time, clock)} {alarm.asset} {alarm.severity} {alarm.channel or ''}".rstrip()
         for alarm in report.false_alarms[:_SHOWN_FALSE_ALARMS]
     ]
     if len(report.false_alarms) > _SHOWN_FALSE_ALARMS:
@@ -87,5 +89,5 @@ def _summary(report: Report, feed: Feed) -> list[str]:
     return lines + [f"PROBLEM: {problem}" for problem in report.problems]
 
 
-def _clock(time: int) -> str:
-    return f"{datetime.fromtimestamp(time / NANOSECONDS, UTC):%H:%M:%S}"
+def _clock(time: int, form: str) -> str:
+    return datetime.fromtimestamp(time / NANOSECONDS, UTC).strftime(form)

@@ -133,14 +133,22 @@ def test_the_history_is_read_as_the_daemon_wrote_it(tmp_path):
             connection.execute(statement)
         details = '{"contributions": [{"channel": "flow"}], "verdicts": []}'
         connection.execute(
-            "INSERT INTO alarm_transitions VALUES ('a', 'e', 1, 'alarm.raised', 'pumps', 'pump-1', 'active', 'normal',"
-            " 'low', make_timestamp_ns(5000000000), make_timestamp_ns(5000000000), 1, 1, 1, 1, ?, 0, 7)",
+            "INSERT INTO alarm_transitions (alarm_id, episode_id, transition_seq, kind, stream, asset, state,"
+            " previous_state, severity, time, started, details, partition, record_offset) VALUES ('a', 'e', 1,"
+            " 'alarm.raised', 'pumps', 'pump-1', 'active', 'normal', 'low', make_timestamp_ns(5000000000),"
+            " make_timestamp_ns(5000000000), ?, 0, 7)",
             [details],
         )
         connection.execute("INSERT INTO counters VALUES ('pumps', 'records', 12), ('pumps', 'rows', 11)")
-        connection.execute("INSERT INTO fits VALUES ('pumps', 'pump-1', make_timestamp_ns(1), 10, 1, [], 'too few')")
-        connection.execute("INSERT INTO fits VALUES ('pumps', 'pump-1', make_timestamp_ns(2), 20, 1, [], NULL)")
-        connection.execute("INSERT INTO dead_letters VALUES ('t', 0, 1, 'no_value', '', NULL, NULL)")
+        connection.execute(
+            "INSERT INTO fits (stream, asset, time, rows, problem) VALUES ('pumps', 'pump-1', make_timestamp_ns(1), 10, 'too few')"
+        )
+        connection.execute(
+            "INSERT INTO fits (stream, asset, time, rows, problem) VALUES ('pumps', 'pump-1', make_timestamp_ns(2), 20, NULL)"
+        )
+        connection.execute(
+            "INSERT INTO dead_letters (topic, partition, record_offset, reason, detail) VALUES ('t', 0, 1, 'no_value', '')"
+        )
     content = read_history(path)
     assert content.told == [told("alarm.raised", 5, episode="e")]
     assert content.records == {"pumps": 12}
