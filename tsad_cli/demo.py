@@ -1,5 +1,4 @@
 """The command `demo`: a plant, a broker, the daemon and a receiver of its alarms, all real, in about 80 seconds."""
-# ruff: noqa: PLC0415 - commands import what they need when they are called
 
 import contextlib
 import json

@@ -141,13 +141,13 @@ def test_the_history_is_read_as_the_daemon_wrote_it(tmp_path):
         )
         connection.execute("INSERT INTO counters VALUES ('pumps', 'records', 12), ('pumps', 'rows', 11)")
         connection.execute(
-            "INSERT INTO fits (stream, asset, time, rows, problem) VALUES ('pumps', 'pump-1', make_timestamp_ns(1), 10, 'too few')"
+            "INSERT INTO fits (stream, asset, time, rows, problem) VALUES"
+            " ('pumps', 'pump-1', make_timestamp_ns(1), 10, 'too few'),"
+            " ('pumps', 'pump-1', make_timestamp_ns(2), 20, NULL)"
         )
         connection.execute(
-            "INSERT INTO fits (stream, asset, time, rows, problem) VALUES ('pumps', 'pump-1', make_timestamp_ns(2), 20, NULL)"
-        )
-        connection.execute(
-            "INSERT INTO dead_letters (topic, partition, record_offset, reason, detail) VALUES ('t', 0, 1, 'no_value', '')"
+            "INSERT INTO dead_letters (topic, partition, record_offset, reason, detail)"
+            " VALUES ('t', 0, 1, 'no_value', '')"
         )
     content = read_history(path)
     assert content.told == [told("alarm.raised", 5, episode="e")]
