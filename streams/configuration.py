@@ -167,7 +167,7 @@ class HttpSettings(Frozen):
 class DeadLetterSettings(Frozen):
     """Where bad records go besides the history table."""
 
-    topic: str | None = Field(default=None, description="Kafka topic that gets a copy of each")
+    topic: str | None = Field(default=None, description="Kafka topic that gets a copy of each, at least once")
 
 
 class Configuration(Frozen):

@@ -1,8 +1,11 @@
 """The daemon's HTTP door: health, metrics, and what there is to see, on loopback."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import uvicorn
@@ -10,11 +13,31 @@ from fastapi import FastAPI, Query, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from connectors.errors import ConnectorError
+from connectors.webhooks import DeliveryStatus, OutboxEntry
 from streams.errors import StreamsError
 from streams.service import Service
 
 __all__ = ["HttpServer", "create_application"]
+
+
+class ReplayRequest(BaseModel):
+    """Which deliveries to send again; conditions given together must all hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    webhook_ids: list[str] | None = None
+    endpoint: str | None = None
+    since: AwareDatetime | None = None
+
+
+def entry_as_dict(entry: OutboxEntry) -> dict[str, Any]:
+    """A delivery as JSON-ready values."""
+    shown = asdict(entry)
+    shown["body"] = json.loads(entry.body)
+    return {key: _plain(value) for key, value in shown.items()}
 
 
 class _ServiceCollector(Collector):
@@ -97,6 +120,30 @@ def create_application(service: Service) -> FastAPI:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, map(_plain, row), strict=True)) for row in cursor.fetchall()]
 
+    @app.get("/api/v1/webhooks")
+    def webhooks(
+        status: Annotated[str | None, Query(pattern="^(pending|delivered|failed|disabled)$")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> list[dict[str, Any]]:
+        """Deliveries of alarm events, the newest first."""
+        chosen = None if status is None else DeliveryStatus(status)
+        return [entry_as_dict(entry) for entry in service.outbox.list(status=chosen, limit=limit)]
+
+    @app.post("/api/v1/webhooks/replay")
+    def replay(request: ReplayRequest, response: Response) -> dict[str, Any]:
+        """Send deliveries again, with their ids unchanged."""
+        try:
+            if request.endpoint is not None:
+                service.outbox.enable(request.endpoint)
+            count = service.outbox.replay(
+                datetime.now(UTC), webhook_ids=request.webhook_ids, endpoint=request.endpoint, since=request.since
+            )
+        except ConnectorError as error:
+            response.status_code = 422
+            return {"error": str(error)}
+        service.sender.notify()
+        return {"replayed": count}
+
     @app.get("/api/v1/status")
     def status() -> dict[str, Any]:
         """Counts since the start, by stream."""
@@ -109,7 +156,9 @@ def create_application(service: Service) -> FastAPI:
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() + "Z" if hasattr(value, "isoformat") else value
+    if not hasattr(value, "isoformat"):
+        return value
+    return value.isoformat() + ("" if getattr(value, "tzinfo", None) else "Z")
 
 
 class HttpServer:

@@ -13,7 +13,8 @@ from connectors.history.database import History
 from connectors.sources.base import RecordBatch, Source
 from connectors.webhooks.delivery import WebhookSender
 from connectors.webhooks.outbox import Outbox
-from streams.configuration import Configuration
+from streams.configuration import Configuration, KafkaSourceSettings
+from streams.dead_letters import DeadLetterPublisher
 from streams.pipeline import Pipeline
 
 __all__ = ["Service"]
@@ -61,6 +62,15 @@ class Service:
         self.pipeline = Pipeline(configuration, history, endpoints=endpoints, now=now, relearn=relearn)
         self.outbox = Outbox(history.cursor, history.write_lock)
         self.sender = WebhookSender(self.outbox, endpoints, clock=now)
+        self.dead_letters: DeadLetterPublisher | None = None
+        if configuration.dead_letters.topic is not None and isinstance(configuration.source, KafkaSourceSettings):
+            self.dead_letters = DeadLetterPublisher(
+                history,
+                configuration.source.bootstrap,
+                configuration.dead_letters.topic,
+                # confluent's settings have other names; the publisher always is kafka-python.
+                configuration.source.options if configuration.source.client == "kafka-python" else {},
+            )
         self._queue: queue.Queue[list[RecordBatch]] = queue.Queue(maxsize=_QUEUED_POLLS)
         self._stop = threading.Event()
         self._read_out = threading.Event()
@@ -79,6 +89,8 @@ class Service:
         for thread in self._threads:
             thread.start()
         self.sender.start()
+        if self.dead_letters is not None:
+            self.dead_letters.start()
 
     def stop(self) -> None:
         """Ask all threads to end; what was taken in is committed first."""
@@ -98,6 +110,8 @@ class Service:
         self._stop.set()
         self._threads[0].join()
         self.sender.stop()
+        if self.dead_letters is not None:
+            self.dead_letters.stop()
         self.source.close()
         if self._failure is not None:
             raise self._failure
@@ -125,6 +139,8 @@ class Service:
             found.append(f"threads: {self._failure or 'not running'}")
         if self.sender.last_error is not None:
             found.append(f"webhooks: {self.sender.last_error}")
+        if self.dead_letters is not None and self.dead_letters.problem is not None:
+            found.append(f"dead letters: {self.dead_letters.problem}")
         return found
 
     # ------------------------------------------------------------------------------------------------ threads

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tsad_cli import demo, library, service
+from tsad_cli import demo, library, service, simulate
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ app.command("check")(service.check)
 app.add_typer(service.webhooks, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("backtest")(library.backtest)
+app.command("simulate")(simulate.simulate_pump)
 app.command("detectors")(library.detectors)
 app.command("datasets")(library.datasets)
 app.command("evaluate")(library.evaluate)
@@ -32,7 +33,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
-        from importlib.metadata import version as installed  # noqa: PLC0415 - only here
+        from importlib.metadata import version as installed
 
         typer.echo(f"tsad {installed('tsad-service')}")
         raise typer.Exit

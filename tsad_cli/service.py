@@ -126,3 +126,59 @@ def check(
 
     shown = masked(_load(config))
     typer.echo(json.dumps(shown, indent=2) if as_json else yaml.safe_dump(shown, sort_keys=False).rstrip())
+
+
+@webhooks.command("list")
+def list_webhooks(
+    config: _ConfigurationFile,
+    status: Annotated[str | None, typer.Option(help="pending, delivered, failed or disabled.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the bodies.")] = False,
+) -> None:
+    """List deliveries, whether the daemon runs or not.
+
+    Example: tsad webhooks list configs/plant.yaml --status failed
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    entries = _webhook_calls(_load(config)).newest(status, limit)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    table = Table("webhook id", "endpoint", "event", "created", "attempts", "status")
+    for entry in entries:
+        table.add_row(*(str(entry[key]) for key in _SHOWN))
+    Console().print(table)
+
+
+@webhooks.command("replay")
+def replay_webhooks(
+    config: _ConfigurationFile,
+    webhook_ids: Annotated[list[str] | None, typer.Argument(metavar="[WEBHOOK_ID]...")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="All of this endpoint, which is switched on again.")] = None,
+    since: Annotated[str | None, typer.Option(help="All since this time, e.g. 2026-11-21T08:00:00Z.")] = None,
+) -> None:
+    """Send deliveries again, with their ids unchanged. Conditions given together must all hold.
+
+    Example: tsad webhooks replay configs/plant.yaml --endpoint control-room --since 2026-11-21T08:00:00Z
+    """
+    count = _webhook_calls(_load(config)).replay(webhook_ids or None, endpoint, since)
+    typer.echo(f"{count} deliveries are due again")
+
+
+_SHOWN = ("webhook_id", "endpoint", "event_type", "created_at", "attempts", "status")
+
+
+def _webhook_calls(configuration: "Configuration") -> Any:
+    """The running daemon's outbox over HTTP, or the history's own when no daemon has it open."""
+    from connectors.errors import HistoryError, HistoryLockedError
+    from tsad_cli.webhook_calls import FileCalls, HttpCalls
+
+    try:
+        return FileCalls(configuration.history.path)
+    except HistoryLockedError:
+        return HttpCalls(f"http://{configuration.http.host}:{configuration.http.port}")
+    except HistoryError as error:
+        typer.echo(f"tsad webhooks: {error}", err=True)
+        raise typer.Exit(1) from error

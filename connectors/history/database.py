@@ -20,7 +20,7 @@ from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.outbox import enqueue
 from tsad.alarms import AlarmTransition
 
-__all__ = ["Commit", "History", "StoredSnapshot"]
+__all__ = ["Commit", "DeadLetter", "History", "StoredSnapshot"]
 
 _AGEING = {"samples": "time", "rollups": "minute", "events": "time", "inspections": "time"}
 
@@ -39,6 +39,19 @@ class StoredSnapshot:
     positions: Mapping[Position, int]
     arrays: bytes
     extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be used, where it stood, and why."""
+
+    row: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    payload: bytes | None
 
 
 @dataclass(slots=True)
@@ -222,6 +235,24 @@ class History:
         connection.register("commit_rows", pa.table(columns))
         connection.execute("INSERT INTO alarm_transitions SELECT * FROM commit_rows")
         connection.unregister("commit_rows")
+
+    def unpublished_dead_letters(self, limit: int) -> list[DeadLetter]:
+        """Dead letters that have not been copied to their topic yet, oldest first."""
+        with self.cursor() as cursor:
+            rows = cursor.execute(
+                "SELECT rowid, topic, partition, record_offset, reason, detail, payload FROM dead_letters "
+                "WHERE NOT published ORDER BY rowid LIMIT ?",
+                [limit],
+            ).fetchall()
+        return [DeadLetter(*row) for row in rows]
+
+    def mark_published(self, dead_letters: Iterable[DeadLetter]) -> None:
+        """Note that these dead letters stand in their topic."""
+        with self.write_lock:
+            self._connection.execute(
+                "UPDATE dead_letters SET published = true WHERE list_contains(?, rowid)",
+                [[letter.row for letter in dead_letters]],
+            )
 
     def delete_older(self, retention: Mapping[int, float]) -> int:
         """Delete rows that are older, by event time, than the stream's newest row less its retention.

@@ -47,7 +47,7 @@ TABLES: tuple[str, ...] = (
         record_offset BIGINT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS dead_letters (
         topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset BIGINT NOT NULL, reason TEXT NOT NULL,
-        detail TEXT NOT NULL, payload BLOB, arrived TIMESTAMP_NS)""",
+        detail TEXT NOT NULL, payload BLOB, arrived TIMESTAMP_NS, published BOOLEAN NOT NULL DEFAULT false)""",
     """CREATE TABLE IF NOT EXISTS counters (
         stream TEXT NOT NULL, name TEXT NOT NULL, count BIGINT NOT NULL, PRIMARY KEY (stream, name))""",
     """CREATE TABLE IF NOT EXISTS fits (

@@ -1,0 +1,101 @@
+"""The outbox from the command line: over HTTP while the daemon runs, in the file while it does not."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+
+from connectors.errors import ConnectorError, HistoryError
+from connectors.history.database import History
+from connectors.webhooks import DeliveryStatus, Outbox
+from streams.http import ReplayRequest, entry_as_dict
+
+__all__ = ["FileCalls", "HttpCalls"]
+
+
+def _fail(message: str) -> typer.Exit:
+    typer.echo(f"tsad webhooks: {message}", err=True)
+    return typer.Exit(1)
+
+
+class FileCalls:
+    """Works on a history that no daemon has open.
+
+    Raises
+    ------
+    HistoryError
+        The file is not there, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise HistoryError(f"history {path} is not there; it is made by the first `tsad run`")
+        self._history = History(path)
+
+    def newest(self, status: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest deliveries."""
+        with self._history as history:
+            try:
+                chosen = None if status is None else DeliveryStatus(status)
+            except ValueError:
+                raise _fail(f"--status {status}: choose one of {', '.join(DeliveryStatus)}") from None
+            outbox = Outbox(history.cursor, history.write_lock)
+            return [entry_as_dict(entry) for entry in outbox.list(status=chosen, limit=limit)]
+
+    def replay(self, webhook_ids: list[str] | None, endpoint: str | None, since: str | None) -> int:
+        """Make deliveries due again; the daemon sends them when it runs next."""
+        with self._history as history:
+            outbox = Outbox(history.cursor, history.write_lock)
+            try:
+                request = ReplayRequest.model_validate(
+                    {"webhook_ids": webhook_ids, "endpoint": endpoint, "since": since}
+                )
+                if endpoint is not None:
+                    outbox.enable(endpoint)
+                return outbox.replay(
+                    datetime.now(UTC), webhook_ids=request.webhook_ids, endpoint=endpoint, since=request.since
+                )
+            except ValueError as error:
+                raise _fail(str(error)) from error
+            except ConnectorError as error:
+                raise _fail(str(error)) from error
+
+
+class HttpCalls:
+    """Asks the running daemon.
+
+    Parameters
+    ----------
+    base
+        Its address.
+    """
+
+    def __init__(self, base: str) -> None:
+        self._client = httpx.Client(base_url=base, timeout=10)
+
+    def newest(self, status: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest deliveries."""
+        parameters = {"limit": str(limit), **({} if status is None else {"status": status})}
+        found: list[dict[str, Any]] = self._answer(self._request("GET", "/api/v1/webhooks", params=parameters))
+        return found
+
+    def replay(self, webhook_ids: list[str] | None, endpoint: str | None, since: str | None) -> int:
+        """Make deliveries due again, at once."""
+        body = {"webhook_ids": webhook_ids, "endpoint": endpoint, "since": since}
+        return int(self._answer(self._request("POST", "/api/v1/webhooks/replay", json=body))["replayed"])
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise _fail(
+                f"a daemon has the history open, but does not answer at {self._client.base_url} ({error}); "
+                "check http.port, or stop the daemon"
+            ) from error
+
+    def _answer(self, response: httpx.Response) -> Any:
+        if response.status_code != httpx.codes.OK:
+            raise _fail(response.text)
+        return response.json()
