@@ -88,23 +88,21 @@ def backtest(
     records = {} if folder is None else folder.finished(keys)
     skipped = sum(key in records for key in keys)
     due = [number for number, key in enumerate(keys) if key not in records]
+    # Before anything runs: the checkout may move on meanwhile, the code in memory does not.
+    origin = provenance(
+        {f"{one.dataset}/{one.name}": data for one, data in zip(series, hashes, strict=True)},
+        command=sys.argv if command is None else command,
+        seeds=sorted({cell.seed for cell in cells if cell.seed is not None}),
+        jobs=jobs,
+        backend=backend,
+        skipped_cells=skipped,
+    )
     progress(skipped, len(keys))
     for done, (number, result) in enumerate(run_cells([tasks[n] for n in due], jobs=jobs, backend=backend), start=1):
         key = keys[due[number]]
         records[key] = without_nan({"key": key, **result.record}) if folder is None else folder.keep(key, result)
         progress(skipped + done, len(keys))
-    found = Backtest(
-        cells=[records[key] for key in keys],
-        provenance=provenance(
-            {f"{one.dataset}/{one.name}": data for one, data in zip(series, hashes, strict=True)},
-            command=sys.argv if command is None else command,
-            seeds=sorted({cell.seed for cell in cells if cell.seed is not None}),
-            jobs=jobs,
-            backend=backend,
-            skipped_cells=skipped,
-        ),
-        skipped=skipped,
-    )
+    found = Backtest([records[key] for key in keys], origin, skipped)
     if folder is not None:
         folder.write_results(found.as_dict())
     return found
