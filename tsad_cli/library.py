@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - commands import what they need when they are called
 """Commands of the library: `backtest`, `detectors`, `datasets`, `evaluate`."""
 
 import json
