@@ -213,3 +213,17 @@ def test_empty_batch_is_fine():
 def test_wrong_settings_are_refused(changes, problem):
     with pytest.raises((ValueError, ConfigurationError), match=problem):
         StreamSettings(**{"name": "s", "step": 1, "train_rows": 200, "channels": CHANNELS, **changes})
+
+
+@pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["robust", "sub-pca"]])
+@pytest.mark.parametrize("size", [1e4, 1e30])
+def test_a_broken_sensor_far_out_is_an_alarm_and_no_crash(detectors, size):
+    # After much quiet time the tail has many clusters, and its rate underflows far out.
+    values = np.random.default_rng(0).standard_normal((20_000, 1, 3)).astype(np.float32)
+    values[19_500:19_510, 0, 0] = size
+    output = engine(1, detectors=detectors, alarm=AlarmSettings(off_delay=4)).process(observations(values))
+
+    raised = [t for t in output.transitions if t.kind == "alarm.raised" and t.time >= 10**18 + 19_490 * SECOND]
+    assert raised
+    assert all(np.isfinite(t.one_in_days) and t.p_value > 0 for t in raised)
+    assert np.isfinite(output.calibrated.rates[~np.isnan(output.verdict)]).all()

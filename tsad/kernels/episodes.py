@@ -5,9 +5,20 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["CLEAR", "ESCALATE", "NOTHING", "RAISE", "calibrate", "episode_rate", "persist", "static_threshold"]
+__all__ = [
+    "CLEAR",
+    "ESCALATE",
+    "LEAST_RATE",
+    "NOTHING",
+    "RAISE",
+    "calibrate",
+    "episode_rate",
+    "persist",
+    "static_threshold",
+]
 
 NOTHING, RAISE, ESCALATE, CLEAR = 0, 1, 2, 3
+LEAST_RATE = 1e-290
 
 
 @njit(cache=True, nogil=True)
@@ -17,7 +28,8 @@ def episode_rate(s, u, clusters, excess, exposure):
     if s <= u:
         return zeta
     k = max(clusters, 1.0)
-    return zeta * (1.0 + (s - u) / ((k + 1.0) * (excess / k))) ** (-k)
+    # The floor keeps what follows finite: a broken sensor can lie further out than a double can say.
+    return max(zeta * (1.0 + (s - u) / ((k + 1.0) * (excess / k))) ** (-k), LEAST_RATE)
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +90,7 @@ def calibrate(
             p_values[i] = (1.0 + at_least) / (n_prefix[s] + 1.0)
         else:
             k = tail_shape[s]
-            p_values[i] = tail_share[s] * (1.0 + (x - u[s]) / ((k + 1.0) * tail_mean[s])) ** (-k)
+            p_values[i] = max(tail_share[s] * (1.0 + (x - u[s]) / ((k + 1.0) * tail_mean[s])) ** (-k), LEAST_RATE)
         if not on[s] and x > theta:
             on[s] = True
             events[i] = RAISE

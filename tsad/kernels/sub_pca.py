@@ -8,8 +8,9 @@ __all__ = ["score_sub_pca"]
 
 @njit(cache=True, nogil=True)
 def score_sub_pca(
-    series, values, breaks, n_channels, location, scale, weight, mean, basis, variances, n_components, residual_unit,
-    subspace_unit, window, residual_band, ring, filled, position, score, reason, contributions, expected, lower, upper,
+    series, values, breaks, n_channels, location, scale, weight, mean, basis, variances, n_components, noise,
+    residual_unit, newest_unit, subspace_unit, window, residual_band, ring, filled, position, score, reason,
+    contributions, expected, lower, upper,
 ):  # fmt: skip
     length = ring.shape[1]
     size = length * ring.shape[2]
@@ -59,29 +60,36 @@ def score_sub_pca(
             for j in range(w * n):
                 rest[j] -= along * basis[s, k, j]
                 pulled[j] += along / variances[s, k] * basis[s, k, j]
-        residual = 0.0
-        for j in range(w * n):
-            if present[j]:
-                residual += rest[j] * rest[j]
-        residual /= known
-        score[i] = np.sqrt(residual / residual_unit[s] + subspace / subspace_unit[s])
+        largest = 0.0
+        newest_largest = 0.0
         total = 0.0
         for c in range(n):
-            share = 0.0
+            squares = 0.0
+            along = 0.0
+            there = 0
             for a in range(w):
                 j = a * n + c
                 if present[j]:
-                    share += rest[j] * rest[j] / known / residual_unit[s]
-                    share += max(0.0, z[j] * pulled[j]) / subspace_unit[s]
-            contributions[i, c] = share
-            total += share
+                    squares += rest[j] * rest[j]
+                    along += max(0.0, z[j] * pulled[j])
+                    there += 1
+            if there > 0:
+                squares /= there * noise[s, c] * noise[s, c]
+            largest = max(largest, squares)
+            j = (w - 1) * n + c
+            now = rest[j] * rest[j] / (noise[s, c] * noise[s, c]) if present[j] else 0.0
+            newest_largest = max(newest_largest, now)
+            contributions[i, c] = squares / residual_unit[s] + now / newest_unit[s] + along / subspace_unit[s]
+            total += contributions[i, c]
             if weight[s, c] > 0.0:
-                j = (w - 1) * n + c
                 unit = scale[s, c] / weight[s, c]
                 center = location[s, c] + (mean[s, j] + z[j] - rest[j]) * unit
                 expected[i, c] = center
                 lower[i, c] = center - residual_band[s, c] * unit
                 upper[i, c] = center + residual_band[s, c] * unit
+        score[i] = np.sqrt(
+            max(largest / residual_unit[s], newest_largest / newest_unit[s], subspace / subspace_unit[s])
+        )
         if total > 0.0:
             for c in range(n):
                 contributions[i, c] /= total
