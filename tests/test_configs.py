@@ -179,7 +179,7 @@ def test_webhooks_are_listed_and_replayed_while_the_daemon_runs_and_after(tmp_pa
             result = tsad("webhooks", "replay", "kafka.yaml", identity, folder=tmp_path)
             assert result.stdout == "1 deliveries are due again\n", result.stderr
             receiver.inbox.wait_for_requests(before + 1)
-            assert receiver.inbox.requests[-1].webhook_id == identity
+            assert receiver.inbox.requests[-1].headers["webhook-id"] == identity
             running = json.loads(tsad("webhooks", "list", "kafka.yaml", "--json", folder=tmp_path).stdout)
             assert {e["webhook_id"] for e in running} == {e["webhook_id"] for e in listed}
         finally:
