@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 0.2
 _QUEUED_POLLS = 8
 _EXPIRE_EVERY = 600.0
+_DRAIN_SECONDS = 10.0
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 
 
@@ -107,6 +108,9 @@ class Service:
         self._threads[1].join(timeout)
         if self._threads[1].is_alive():
             return False
+        if not self._stop.is_set():
+            # The source has ended by itself: nobody is waiting, so the last alarms are told before the end.
+            self.sender.drain(_DRAIN_SECONDS, self._stop.is_set)
         self._stop.set()
         self._threads[0].join()
         self.sender.stop()
@@ -202,10 +206,18 @@ class Service:
                 last_snapshot = now if snapshot else last_snapshot
             if now - last_expiry >= _EXPIRE_EVERY:
                 last_expiry = now
-                deleted = self.pipeline.expire()
-                if deleted:
-                    _log.info("old rows deleted", rows=deleted)
+                self._expire()
         self._commit(snapshot=True)
+
+    def _expire(self) -> None:
+        try:
+            deleted = self.pipeline.expire()
+        except HistoryError as error:
+            # The next commit meets the same trouble, and tries until it is over.
+            _log.error("old rows were not deleted; tried again later", problem=str(error))
+            return
+        if deleted:
+            _log.info("old rows deleted", rows=deleted)
 
     def _commit(self, *, snapshot: bool) -> bool:
         """Commit, and try again until it works; returns False when the service is stopped meanwhile."""

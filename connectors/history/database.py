@@ -266,6 +266,11 @@ class History:
         -------
         int
             Deleted rows.
+
+        Raises
+        ------
+        HistoryError
+            The file cannot be written now; nothing of the failed statement was deleted.
         """
         deleted = 0
         with self.write_lock:
@@ -290,12 +295,15 @@ class History:
                     f'(SELECT quantile_disc("{column}", 0.1) FROM {table})',
                     [],
                 )
-            self._connection.execute("CHECKPOINT")
+            self._delete("CHECKPOINT", [])
         return deleted
 
     def _delete(self, statement: str, values: list[Any]) -> int:
-        row = self._connection.execute(statement, values).fetchone()
-        return int(row[0]) if row else 0
+        try:
+            row = self._connection.execute(statement, values).fetchone()
+        except duckdb.Error as error:
+            raise HistoryError(f"history {self.path}: old rows cannot be deleted: {error}") from error
+        return int(row[0]) if row and isinstance(row[0], int) else 0
 
     # ------------------------------------------------------------------------------------------------ reading
 

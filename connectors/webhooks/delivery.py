@@ -1,13 +1,13 @@
 """Sending what the outbox holds: one lane an endpoint, a retry ladder, and a note of every attempt.
 
-A lane is one task on a small thread pool. It works through what is due for its endpoint, one delivery after another,
+A lane is one task on a thread of its own. It works through what is due for its endpoint, one delivery after another,
 so a receiver that hangs holds up nobody but itself. What an answer means is decided in `judge`, a pure function.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ _JITTER = 0.1
 _BATCH = 50
 # As much of a refusal's body as is kept to explain it.
 _EXCERPT_BYTES = 200
+_DRAIN_LOOK_SECONDS = 0.05
 _USER_AGENT = "tsad-webhooks/1"
 
 _log = structlog.get_logger("connectors.webhooks")
@@ -196,7 +197,6 @@ class WebhookSender:
         self._wake = threading.Event()
         # A transport, not a client: a client would log whole URLs, keep cookies, and can follow redirects.
         self._transport = transport or httpx.HTTPTransport(trust_env=False)
-        self._pool = ThreadPoolExecutor(max_workers=max(1, len(endpoints)), thread_name_prefix="webhook")
         self._lanes: dict[str, Future[int]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -231,14 +231,44 @@ class WebhookSender:
         """Look for due deliveries now: something was enqueued, or the clock was moved."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """End the thread, let attempts under way finish, and close connections; the outbox keeps the rest."""
+    def drain(self, timeout_seconds: float, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until nothing is due any more (retries that wait for their time are not); returns whether that came.
+
+        Parameters
+        ----------
+        timeout_seconds : float
+            Longest wait.
+        give_up : callable, optional
+            Asked between looks; true ends the waiting.
+        """
+        end = time.monotonic() + timeout_seconds
+        while time.monotonic() < end and not give_up():
+            idle = all(lane.done() for lane in self._lanes.values())
+            if idle and not self._outbox.due(self._clock(), 1, list(self._endpoints)):
+                return True
+            self._wake.set()
+            wait(self._lanes.values(), timeout=_DRAIN_LOOK_SECONDS)
+            self._stop.wait(_DRAIN_LOOK_SECONDS)
+        return False
+
+    def stop(self, grace_seconds: float = 2.0) -> None:
+        """End the thread and close connections; the outbox keeps what was not delivered.
+
+        Parameters
+        ----------
+        grace_seconds : float, optional
+            How long attempts under way may take to finish. One that takes longer (a receiver that hangs) is left to
+            the end of the process, unnoted: it is made again by the next sender, with the same webhook id.
+        """
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
-        self._pool.shutdown(wait=True)
-        self._transport.close()
+        hanging = wait(self._lanes.values(), timeout=grace_seconds).not_done
+        if hanging:
+            _log.warning("receivers did not answer in time; what they were sent is sent again", lanes=len(hanging))
+        else:
+            self._transport.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -271,11 +301,22 @@ class WebhookSender:
             batches: dict[str, list[OutboxEntry]] = {}
             for entry in self._outbox.due(now, _BATCH, free) if free else ():
                 batches.setdefault(entry.endpoint, []).append(entry)
-            started = {
-                name: self._pool.submit(self._lane, self._endpoints[name], batch) for name, batch in batches.items()
-            }
+            started = {name: self._submit(self._endpoints[name], batch) for name, batch in batches.items()}
             self._lanes |= started
         return list(started.values())
+
+    def _submit(self, endpoint: WebhookEndpoint, batch: Sequence[OutboxEntry]) -> Future[int]:
+        """Start a lane on a thread that cannot hold up the end of the process, as those of an executor would."""
+        lane: Future[int] = Future()
+
+        def run() -> None:
+            try:
+                lane.set_result(self._lane(endpoint, batch))
+            except BaseException as error:  # noqa: BLE001 - handed to whoever looks at the future
+                lane.set_exception(error)
+
+        threading.Thread(target=run, name=f"webhook-{endpoint.name}", daemon=True).start()
+        return lane
 
     def _lane(self, endpoint: WebhookEndpoint, batch: Sequence[OutboxEntry]) -> int:
         """Send a batch to one endpoint, one after another; return the number of attempts."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from connectors.history.database import History
-from connectors.webhooks import WebhookReceiver
+from connectors.webhooks import ScriptedAnswer, WebhookReceiver
 from tests.streams.plant import SECRET, contents, document, messages, stream
 
 
@@ -184,6 +184,21 @@ def test_a_full_disk_loses_nothing_and_stops_nothing(tmp_path):
     assert full.process.returncode == 0, full.log.read_text()[-3000:]
     with History(calm.history) as left, History(full.history) as right:
         assert contents(left) == contents(right)
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_the_end(tmp_path):
+    with WebhookReceiver([SECRET]) as receiver:
+        receiver.inbox.answer_with(ScriptedAnswer(200, hang=True))
+        daemon = replay(tmp_path, "hanging", webhook=receiver.url).start()
+        requests = receiver.inbox.wait_for_requests(1, 60)
+        assert daemon.ran_for(20)  # the file is read out; the receiver still has not answered
+        assert daemon.process.returncode == 0, daemon.log.read_text()[-3000:]
+        receiver.inbox.release()
+
+        daemon.start()
+        assert daemon.ran_for(60)
+        again = [r.headers["webhook-id"] for r in receiver.inbox.wait_for_requests(2, 60)]
+    assert again[0] == again[1] == requests[0].headers["webhook-id"]
 
 
 def test_a_wrong_configuration_stops_the_start_with_code_2(tmp_path):
