@@ -238,3 +238,15 @@ def test_fast_and_plain_reading_agree_on_a_broker(kafka_bootstrap, make_topic, p
     consumer.close(autocommit=False, timeout_ms=2000)
 
     assert fast == plain == values
+
+
+def test_a_missing_crc32c_is_said(monkeypatch):
+    from structlog.testing import capture_logs
+
+    from connectors.sources import kafka as module
+
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with capture_logs() as logs:
+        KafkaSource(["127.0.0.1:1"], ["t"])
+    assert "five times slower" in logs[0]["event"]
+    assert "kafka-python[crc32c]" in logs[0]["remedy"]

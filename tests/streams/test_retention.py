@@ -1,0 +1,98 @@
+"""Rollups and the choice of rows against plain twins."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from streams.kernels import NO_MINUTE, roll_up, select_notable
+
+MINUTE = 60
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 40), st.sampled_from([1.0, 2.5, np.nan])), max_size=60),
+    st.integers(4, 12),
+)
+def test_rollups_equal_a_plain_group_by(rows, capacity):
+    rows.sort(key=lambda r: r[1])
+    series = np.array([r[0] for r in rows], np.int32)
+    times = np.array([r[1] * 20 for r in rows], np.int64)
+    values = np.array([[r[2]] for r in rows], np.float32).reshape(-1, 1)
+    p = np.linspace(0.9, 0.1, len(rows))
+    minute, lowest = np.full(2, NO_MINUTE), np.full(2, np.nan)
+    count, low, high, total = (
+        np.zeros((2, 1), np.int64),
+        *(np.zeros((2, 1), np.float32) for _ in range(2)),
+        np.zeros((2, 1)),
+    )
+    found, start = [], 0
+    while start < len(rows):
+        out = (
+            np.empty(capacity, np.int32), np.empty(capacity, np.int64), np.empty(capacity, np.int16),
+            np.empty(capacity, np.int32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
+            np.empty(capacity), np.empty(capacity),
+        )  # fmt: skip
+        counts = np.ones(2, np.int32)
+        start, m = roll_up(
+            start, series, times, values, p, counts, MINUTE, minute, count, low, high, total, lowest, *out
+        )
+        found += [tuple(float(column[i]) for column in out) for i in range(m)]
+
+    expected = []
+    for s in (0, 1):
+        own = [(t // MINUTE, v, q) for (r, _, v), t, q in zip(rows, times, p, strict=True) if r == s]
+        minutes = sorted({m for m, _, _ in own})
+        for m in minutes[:-1]:  # the last minute is still open
+            inside = [v for n, v, _ in own if n == m and not np.isnan(v)]
+            if inside:
+                oddest = min(q for n, _, q in own if n == m)
+                expected.append((s, m * MINUTE, 0, len(inside), min(inside), max(inside), np.mean(inside), oddest))
+    assert sorted(found) == [tuple(map(float, row)) for row in sorted(expected)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["quiet", "odd", "alarm"])), max_size=60),
+    st.integers(0, 4),
+    st.integers(6, 20),
+)
+@profile(max_examples=60)
+def test_notable_rows_equal_the_plain_rule(rows, around, capacity):
+    n = len(rows)
+    series = np.array([r[0] for r in rows], np.int32)
+    on = np.array([r[1] == "alarm" for r in rows], np.bool_)
+    p = np.array([0.0001 if r[1] == "odd" else 0.5 for r in rows])
+    slots = max(around, 1)
+    state = (
+        np.zeros((2, slots, 1), np.int64), np.zeros((2, slots, 1)), np.zeros((2, slots, 1), np.float32),
+        np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64),
+    )  # fmt: skip
+    whole = np.arange(n)[:, None]
+    found, start = [], 0
+    while start < n:
+        out = (
+            np.empty(capacity, np.int32),
+            np.empty((capacity, 1), np.int64),
+            np.empty((capacity, 1)),
+            np.empty((capacity, 1), np.float32),
+        )
+        start, m = select_notable(
+            start, series, whole, np.zeros((n, 1)), np.zeros((n, 1), np.float32), p, on, 0.001, around, *state, *out
+        )
+        found += out[1][:m, 0].tolist()
+
+    expected = set()
+    for s in (0, 1):
+        own = np.flatnonzero(series == s)
+        alarms = [k for k, i in enumerate(own) if on[i]]
+        for k, i in enumerate(own):
+            after = any(0 <= k - a <= around for a in alarms)
+            if p[i] <= 0.001 or after:
+                expected.add(int(i))
+        for a in alarms:
+            # Before an alarm: the last quiet rows, as many as are remembered.
+            quiet = [int(own[k]) for k in range(a) if int(own[k]) not in expected]
+            expected.update(quiet[max(0, len(quiet) - around) :] if around else [])
+    assert sorted(found) == sorted(expected)
+    assert pa.array(found).null_count == 0
