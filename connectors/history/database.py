@@ -22,6 +22,7 @@ from tsad.alarms import AlarmTransition
 
 __all__ = ["Commit", "DeadLetter", "History", "StoredSnapshot"]
 
+_MOST_SHRINKS = 20
 _AGEING = {"samples": "time", "rollups": "minute", "events": "time", "inspections": "time"}
 
 _TRANSITION_COLUMNS = (
@@ -284,18 +285,35 @@ class History:
         return deleted
 
     def shrink(self, max_bytes: int) -> int:
-        """Delete the oldest tenth of the rows when the file holds more than `max_bytes`; returns deleted rows."""
-        if self.used_bytes() <= max_bytes:
-            return 0
+        """Delete the oldest rows, a tenth at a time, until the file holds no more than `max_bytes`.
+
+        Dead letters go too, the oldest first; what was counted stays counted.
+
+        Returns
+        -------
+        int
+            Deleted rows.
+
+        Raises
+        ------
+        HistoryError
+            The file cannot be written now.
+        """
         deleted = 0
-        with self.write_lock:
-            for table, column in _AGEING.items():
-                deleted += self._delete(
-                    f'DELETE FROM {table} WHERE "{column}" < '  # noqa: S608 - own names
-                    f'(SELECT quantile_disc("{column}", 0.1) FROM {table})',
-                    [],
-                )
-            self._delete("CHECKPOINT", [])
+        for _ in range(_MOST_SHRINKS):
+            if self.used_bytes() <= max_bytes:
+                break
+            with self.write_lock:
+                before = deleted
+                for table, column in (*_AGEING.items(), ("dead_letters", "rowid")):
+                    deleted += self._delete(
+                        f'DELETE FROM {table} WHERE "{column}" < '  # noqa: S608 - own names
+                        f'(SELECT quantile_disc("{column}", 0.1) FROM {table})',
+                        [],
+                    )
+                self._delete("CHECKPOINT", [])
+            if deleted == before:
+                break
         return deleted
 
     def _delete(self, statement: str, values: list[Any]) -> int:

@@ -106,7 +106,9 @@ def samples(stream, start, n, step=10**9):
             "stream_id": np.full(n, stream, np.int16),
             "series": np.zeros(n, np.int32),
             "time": pa.array((start + np.arange(n) * step).view("datetime64[ns]")),
-            "values": pa.array([[1.0]] * n, pa.list_(pa.float32())),
+            "values": pa.ListArray.from_arrays(
+                np.arange(n + 1, dtype=np.int32), np.random.default_rng(start % 1000).random(n, dtype=np.float32)
+            ),
             "flags": np.zeros(n, np.uint8),
             "reason": np.zeros(n, np.uint8),
             "partition": np.zeros(n, np.int32),
@@ -131,11 +133,20 @@ def test_rows_age_by_event_time_and_stream(tmp_path):
 
 def test_a_file_that_is_too_large_loses_its_oldest_rows(tmp_path):
     with History(tmp_path / "h.duckdb") as history:
-        commit = Commit()
-        commit.append("samples", samples(1, 10**18, 1000))
-        history.commit(commit)
+        for start in range(4):
+            commit = Commit()
+            commit.append("samples", samples(1, 10**18 + start * 10**15, 150_000))
+            commit.append("dead_letters", dead_letters(100))
+            history.commit(commit)
+            history.cursor().execute("CHECKPOINT")
+        full = history.used_bytes()
 
         assert history.shrink(10**12) == 0
-        assert history.shrink(1) == 99
-        oldest = history.cursor().execute("SELECT min(epoch_ns(time)) FROM samples").fetchone()[0]
-        assert oldest == 10**18 + 99 * 10**9
+        assert history.shrink(full * 3 // 4) > 0
+        assert history.used_bytes() <= full * 3 // 4
+        newest, oldest = (
+            history.cursor().execute("SELECT max(epoch_ns(time)), min(epoch_ns(time)) FROM samples").fetchone()
+        )
+        assert newest == 10**18 + 3 * 10**15 + 149_999 * 10**9
+        assert oldest > 10**18
+        assert history.cursor().execute("SELECT count(*) FROM dead_letters").fetchone()[0] < 400
