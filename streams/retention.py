@@ -23,7 +23,7 @@ class HistorySettings(Frozen):
     """What is kept of a stream.
 
     ``notable`` (the default) keeps rows with a small p-value, alarms and their surroundings, and one-minute rollups of
-    everything: at 100,000 points a second that is about a hundredth of ``full``.
+    everything.
     """
 
     keep: Literal["notable", "full"] = "notable"
