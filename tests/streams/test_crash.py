@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -72,44 +74,48 @@ def records_committed(path):
         return sum(offset for (offset,) in cursor.execute("SELECT next_offset FROM positions").fetchall())
 
 
-def wait_until_read(daemon, n, seconds):
+def wait_until_read(daemon, n, seconds, stretch=2.0):
     """Stop and start the daemon until it has committed `n` records; ends with SIGTERM each time."""
     end = time.monotonic() + seconds
     while True:
-        daemon.ran_for(2.0)
+        daemon.ran_for(stretch)
         took, code = daemon.end()
         assert code == 0, daemon.log.read_text()[-3000:]
         assert took < 5
-        if records_committed(daemon.history) >= n:
+        committed = records_committed(daemon.history)
+        if committed >= n:
             return
-        assert time.monotonic() < end
+        assert time.monotonic() < end, f"{committed} of {n} records; {daemon.log.read_text()[-2000:]}"
         daemon.start()
 
 
-def crash_and_compare(bootstrap, topic, total, folder, kills, seed, longest):
+def crash_and_compare(bootstrap, topic, send, records, folder, kills, seed, stretch):
+    """Kill a daemon while records keep coming, and compare its history with that of an undisturbed one."""
+    total = len(records)
     changes = {
         "source": {"kind": "kafka", "bootstrap": [bootstrap]},
         "streams": [stream(topic=topic)],
         "commit": {"every": 0.1, "rows": 2000, "snapshot_every": 0.3},
     }
-    calm = Daemon(folder, "calm", **changes).start()
-    calm.wait_for("kafka partitions assigned")
-    wait_until_read(calm, total, 120)
-
     luck = random.Random(seed)
+    portions = np.array_split(np.arange(total), kills)
     with WebhookReceiver([SECRET]) as receiver:
         daemon = Daemon(folder, "killed", webhook=receiver.url, **changes)
-        for _ in range(kills):
+        for portion in portions:
+            # Every life has records of its own to read, besides what earlier ones left.
+            send(bootstrap, topic, [records[i] for i in portion])
             daemon.start()
-            # From before it has connected to long after its first commits.
-            daemon.ran_for(luck.uniform(0.5, longest))
+            # From before it has connected, through its commits, to after the last of them.
+            daemon.ran_for(luck.uniform(0.8, 3.2))
             daemon.kill()
         daemon.start()
-        wait_until_read(daemon, total, 120)
+        wait_until_read(daemon, total, 120, stretch)
         with History(daemon.history) as history, history.cursor() as cursor:
             found = contents(history)
             sent = cursor.execute("SELECT webhook_id, status FROM outbox").fetchall()
         received = [hook.webhook_id for hook in receiver.inbox.webhooks]
+    calm = Daemon(folder, "calm", **changes).start()
+    wait_until_read(calm, total, 120, stretch)
     with History(calm.history) as history:
         expected = contents(history)
 
@@ -122,23 +128,26 @@ def crash_and_compare(bootstrap, topic, total, folder, kills, seed, longest):
     assert set(received) == {identity for identity, _ in sent}
 
 
+def by_asset(values, partitions):
+    """Keyed by asset: the records of one asset stand in one partition."""
+    return [(int(v[v.index(b"pump-") + 5 : v.index(b'"', v.index(b"pump-"))]) % partitions, v) for v in values]
+
+
 def test_killed_at_random_instants_nothing_is_missing_or_twice(kafka_bootstrap, make_topic, produce, tmp_path):
     topic = make_topic(kafka_bootstrap, partitions=2)
-    values = messages(rows=1500, assets=4)
-    # Keyed by asset: one asset's records stand in one partition.
-    produce(kafka_bootstrap, topic, [(int(v[v.index(b"pump-") + 5 : v.index(b"pump-") + 6]) % 2, v) for v in values])
+    records = by_asset(messages(rows=3000, assets=4), 2)
 
-    crash_and_compare(kafka_bootstrap, topic, len(values), tmp_path, kills=4, seed=1, longest=4.0)
+    crash_and_compare(kafka_bootstrap, topic, produce, records, tmp_path, kills=4, seed=1, stretch=2.0)
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_during_200_000_messages(throughput_broker, make_topic, produce, tmp_path):
-    bootstrap = throughput_broker.bootstrap
-    topic = make_topic(bootstrap)
-    values = messages(rows=4000, assets=50)
-    produce(bootstrap, topic, [(0, v) for v in values], batch_size=1 << 18, compression_type="lz4")
+    topic = make_topic(throughput_broker.bootstrap, partitions=2)
+    records = by_asset(messages(rows=4000, assets=50), 2)
+    # This broker answers a fetch with one batch, so small batches would be read slowly.
+    send = partial(produce, batch_size=1 << 18, compression_type="lz4")
 
-    crash_and_compare(bootstrap, topic, len(values), tmp_path, kills=20, seed=2, longest=6.0)
+    crash_and_compare(throughput_broker.bootstrap, topic, send, records, tmp_path, kills=20, seed=2, stretch=12.0)
 
 
 def replay(tmp_path, name, **changes):
