@@ -196,17 +196,40 @@ class Pipeline:
         self._commit.counts[transition.stream, transition.kind] += 1
 
     def note_gaps(self, gaps: Sequence[Gap]) -> None:
-        """Enter records that were gone before they could be read into the dead letters."""
+        """Enter records that were gone before they could be read into the dead letters.
+
+        Call it before the records that follow a gap are handled.
+        """
         for gap in gaps:
+            position = (gap.topic, gap.partition)
+            self.positions[position] = gap.found
+            if gap.found < gap.expected:
+                # The topic was made anew: its offsets mean other records now, and all of them are new.
+                self._committed[position] = gap.found
+                detail = f"the topic was made anew: offset {gap.expected} was next, reading goes on at {gap.found}"
+                lost = 0
+            else:
+                # What was committed already was only to be read again for the engines' sake, and is not lost.
+                first = max(gap.expected, self._committed.get(position, gap.expected))
+                lost = gap.found - first
+                if lost <= 0:
+                    _log.warning(
+                        "records to read again have expired; engines go on without them",
+                        topic=gap.topic,
+                        partition=gap.partition,
+                        expected=gap.expected,
+                        found=gap.found,
+                    )
+                    continue
+                detail = f"offsets {first} to {gap.found - 1} were deleted at the source before they were read"
             batch = RecordBatch(
                 gap.topic, gap.partition, [None], np.array([gap.expected], np.int64), np.zeros(1, np.int64)
             )
-            detail = f"offsets {gap.expected} to {gap.found - 1} were deleted at the source before they were read"
             self._commit.append("dead_letters", _dead_letter(batch, 0, "records_expired", detail))
-            self._commit.positions[gap.topic, gap.partition] = gap.found
+            self._commit.positions[position] = gap.found
             for lane in self._lanes:
                 if lane.topic == gap.topic:
-                    self._commit.counts[lane.name, "dead_letter_records_expired"] += max(0, gap.found - gap.expected)
+                    self._commit.counts[lane.name, "dead_letter_records_expired"] += lost
 
     # ------------------------------------------------------------------------------------------------ committing
 

@@ -194,9 +194,9 @@ class Service:
                 batches = self._queue.get(timeout=min(settings.every, 0.2))
             except queue.Empty:
                 batches = []
+            self.pipeline.note_gaps(self.source.take_gaps())
             if batches:
                 self.pipeline.handle(batches)
-            self.pipeline.note_gaps(self.source.take_gaps())
             now = self._monotonic()
             if now - last_commit >= settings.every or self.pipeline.pending_records >= settings.rows:
                 snapshot = now - last_snapshot >= settings.snapshot_every
