@@ -82,17 +82,18 @@ def test_notable_rows_equal_the_plain_rule(rows, around, capacity):
         )
         found += out[1][:m, 0].tolist()
 
-    expected = set()
+    expected = []
     for s in (0, 1):
-        own = np.flatnonzero(series == s)
-        alarms = [k for k, i in enumerate(own) if on[i]]
-        for k, i in enumerate(own):
-            after = any(0 <= k - a <= around for a in alarms)
-            if p[i] <= 0.001 or after:
-                expected.add(int(i))
-        for a in alarms:
-            # Before an alarm: the last quiet rows, as many as are remembered.
-            quiet = [int(own[k]) for k in range(a) if int(own[k]) not in expected]
-            expected.update(quiet[max(0, len(quiet) - around) :] if around else [])
+        remembered, after = [], 0
+        for i in np.flatnonzero(series == s).tolist():
+            if on[i]:
+                # What came last before an alarm belongs to its picture.
+                expected += [*remembered, i]
+                remembered, after = [], around
+            elif p[i] <= 0.001 or after > 0:
+                expected.append(i)
+                after = max(0, after - 1)
+            else:
+                remembered = [*remembered, i][-around:] if around else []
     assert sorted(found) == sorted(expected)
     assert pa.array(found).null_count == 0
