@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tsad_cli import demo, library, service, simulate
+from tsad_cli import backtest, datasets, demo, detectors, evaluate, service, simulate
 
 __all__ = ["app", "main"]
 
@@ -21,11 +21,11 @@ app.command("run")(service.run)
 app.command("check")(service.check)
 app.add_typer(service.webhooks, name="webhooks")
 app.command("demo")(demo.demo)
-app.command("backtest")(library.backtest)
+app.command("backtest")(backtest.backtest)
 app.command("simulate")(simulate.simulate_pump)
-app.command("detectors")(library.detectors)
-app.command("datasets")(library.datasets)
-app.command("evaluate")(library.evaluate)
+app.command("detectors")(detectors.detectors)
+app.command("datasets")(datasets.datasets)
+app.command("evaluate")(evaluate.evaluate)
 
 
 @app.callback()

@@ -7,18 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from evaluation.metrics.pate import pate
-from evaluation.metrics.vus import vus
-from tsad.detectors.registry import detector_names, detector_options
-from tsad_cli.main import app
-
-RUNNER = CliRunner()
-
-
-def tsad(*arguments):
-    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+from tests.tsad_cli.command_line import tsad
 
 
 @pytest.fixture
@@ -114,99 +104,6 @@ def test_bad_files_are_told(tmp_path):
     assert "no 'split' column" in result.stderr
     path.write_text("a\n1\n")
     assert "column 'label' is missing" in tsad("backtest", "--dataset", path).stderr
-
-
-def test_a_known_data_set_that_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSAD_DATA", str(tmp_path))
-    result = tsad("backtest", "--dataset", "skab")
-    assert result.exit_code == 2
-    assert "SKAB is not there" in result.stderr
-    assert "github.com/waico/SKAB" in result.stderr
-    listed = json.loads(tsad("datasets", "--json").stdout)
-    assert [entry["present"] for entry in listed] == [False, False, False]
-    assert all(str(tmp_path) in entry["looked_for"] for entry in listed)
-
-
-def test_detectors_and_datasets_are_listed():
-    found = json.loads(tsad("detectors", "--json").stdout)
-    assert [entry["name"] for entry in found] == list(detector_names())
-    keys = {"name", "cost", "window", "lookahead", "multivariate", "options", "summary"}
-    assert all(set(entry) == keys for entry in found)
-    assert found[0]["options"] == detector_options(found[0]["name"])
-    shown = tsad("detectors").stdout
-    assert all(name in shown for name in detector_names())
-    shown = tsad("datasets").stdout
-    assert all(name in shown for name in ("SMAP", "MSL", "SKAB", "licence", "TSAD_DATA"))
-
-
-@pytest.fixture
-def files(tmp_path):
-    rng = np.random.default_rng(0)
-    labels = np.zeros(300, np.int64)
-    labels[100:120] = 1
-    scores = rng.random(300) + 0.5 * labels
-    pl.DataFrame({"label": labels}).write_csv(tmp_path / "l.csv")
-    pl.DataFrame({"score": scores}).write_csv(tmp_path / "s.csv")
-    return tmp_path, labels, scores
-
-
-def test_evaluate_prints_one_object(files):
-    folder, labels, scores = files
-    grid = ("--pate-early", 20, "--pate-delay", 20, "--pate-splits", 1, "--no-pate-zero", "--vus-length", 25)
-    files_ = ("evaluate", "--labels", folder / "l.csv", "--scores", folder / "s.csv", "--json")
-    result = tsad(*files_, *grid, "--threshold", 0.7)
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert {
-        "auc_pr", "auc_roc", "pate", "vus_pr", "vus_roc", "affiliation_precision", "affiliation_recall",
-        "affiliation_f1", "pa_f1", "pa_f1_random", "false_alarms_per_day", "parameters",
-    } <= set(found)  # fmt: skip
-    assert found["pate"] == pate(labels, scores, early=20, delay=20, splits=1, include_zero=False)
-    assert found["vus_pr"] == vus(labels, scores, window=25).pr
-    assert (found["threshold"], found["threshold_rule"]) == (0.7, "fixed=0.7")
-    assert found["parameters"]["pate_zero"] is False
-    chosen = json.loads(tsad(*files_).stdout)
-    assert chosen["threshold_rule"] == "oracle-best-f1"
-    assert "pate" in tsad(*files_[:-1]).stdout
-
-
-def test_evaluate_without_anomaly_names_what_has_no_value(files):
-    folder, _, _ = files
-    pl.DataFrame({"label": np.zeros(300, np.int64)}).write_csv(folder / "l.csv")
-    result = tsad("evaluate", "--labels", folder / "l.csv", "--scores", folder / "s.csv", "--json", "--threshold", 1)
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["vus_pr"] is None
-    assert "without a value for these labels: vus_pr" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("labels", "scores", "message"),
-    [
-        ("label\n0\n2\n", "score\n1\n2\n", "2"),
-        ("label\n0\n1\n", "score\n1\n", "2"),
-        ("label\n0\n1\n", "score\n1\nx\n", "'score' in row 1 is not a number: 'x'"),
-        ("truth\n0\n1\n", "score\n1\n2\n", "column 'label' is missing"),
-        ("label\n0\n1\n", "score\n1\nnan\n", "NaN"),
-        (None, "score\n1\n", "no such file"),
-        ("", "score\n1\n", "cannot be read"),
-    ],
-)
-def test_evaluate_refuses_what_it_cannot_use(tmp_path, labels, scores, message):
-    for name, text in (("l.csv", labels), ("s.csv", scores)):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-    result = tsad("evaluate", "--labels", tmp_path / "l.csv", "--scores", tmp_path / "s.csv", "--threshold", 1)
-    assert result.exit_code == 2
-    assert message in result.stderr
-    assert result.stderr.startswith("tsad evaluate: ")
-    assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize("command", ["backtest", "detectors", "datasets", "evaluate"])
-def test_help_has_an_example(command):
-    result = tsad(command, "--help")
-    assert result.exit_code == 0
-    assert f"Example: tsad {command}" in result.stdout
 
 
 def test_the_installed_command_runs_on_two_workers(recording, tmp_path):

@@ -1,0 +1,14 @@
+import json
+
+from tests.tsad_cli.command_line import tsad
+from tsad.detectors.registry import detector_names, detector_options
+
+
+def test_detectors_are_listed():
+    found = json.loads(tsad("detectors", "--json").stdout)
+    assert [entry["name"] for entry in found] == list(detector_names())
+    keys = {"name", "cost", "window", "lookahead", "multivariate", "options", "summary"}
+    assert all(set(entry) == keys for entry in found)
+    assert found[0]["options"] == detector_options(found[0]["name"])
+    shown = tsad("detectors").stdout
+    assert all(name in shown for name in detector_names())

@@ -1,0 +1,133 @@
+"""`tsad backtest`."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tsad_cli.output import AsJson, console, fail
+
+if TYPE_CHECKING:
+    from evaluation.backtest.run import Backtest
+
+__all__ = ["backtest"]
+
+
+def backtest(
+    dataset: Annotated[
+        list[str], typer.Option(help="smap, msl, skab, a CSV or Parquet file, or a folder. May be repeated.")
+    ],
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(help="Names: a,b are two rows of the table, a+b is one, combined. Default: robust."),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="DETECTOR.OPTION=VALUE", help="May be repeated.")] = None,
+    mode: Annotated[str, typer.Option(help="causal: what the daemon does. full: with hindsight.")] = "causal",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds for detectors that have randomness.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
+    backend: Annotated[str, typer.Option(help="loky, threading, ray or dask.")] = "loky",
+    series: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Series by name, e.g. 'valve1/*'. May be repeated.")
+    ] = None,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="Share of rows to train on, for files without a split column.")
+    ] = None,
+    false_alarms_per_day: Annotated[float, typer.Option(help="Accepted false alarms a day and series.")] = 1.0,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="false-alarms-per-day (the engine's alarms; default in mode causal), quantile-of-train=0.99, "
+            "mean+3std, fixed=0.5, oracle-best-f1 (uses the labels; default in mode full).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of results. Cells that are finished there are not run again.")
+    ] = None,
+    point_adjusted: Annotated[
+        bool, typer.Option("--point-adjusted", help="Show point-adjusted F1 too, beside what a random score gets.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure detectors on labelled recordings, with the engine of the daemon.
+
+    Exit codes: 0 done (series with too little data count as done), 1 a cell failed, 2 wrong arguments.
+
+    Example: tsad backtest --dataset skab --detector robust,sub-pca --jobs 2 --out out/skab
+    """
+    from pydantic import ValidationError
+
+    from evaluation.backtest import plan, run
+    from evaluation.errors import DatasetError, EvaluationError, InvalidInputError
+    from tsad.errors import TsadError
+    from tsad.settings import AlarmSettings
+
+    try:
+        wanted = plan.Plan(
+            detectors=plan.parse_detectors(detector or ["robust"]),
+            mode=mode,  # type: ignore[arg-type]
+            seeds=seeds,
+            threshold=threshold,
+            alarm=AlarmSettings(false_alarms_per_day=false_alarms_per_day),
+            options=plan.parse_options(option or []),
+        )
+        plan.plan_cells(wanted)
+        recordings = plan.load_series(dataset, patterns=series or [], train_fraction=train_fraction)
+        with _progress(shown=not as_json) as progress:
+            found = run.backtest(
+                recordings,
+                wanted,
+                out=out,
+                jobs=jobs,
+                backend=backend,  # type: ignore[arg-type]
+                progress=progress,
+                command=["tsad", *sys.argv[1:]],
+            )
+    except ValidationError as error:
+        fail("backtest", f"--false-alarms-per-day {false_alarms_per_day}: {error.errors()[0]['msg']}")
+    except (InvalidInputError, DatasetError, TsadError) as error:
+        fail("backtest", error)
+    except EvaluationError as error:
+        typer.echo(f"tsad backtest: {error}", err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        _show(found, out, point_adjusted=point_adjusted)
+    failed, short = found.errors("failed"), found.errors("too_little_data")
+    for cell in failed + short:
+        what = "failed" if cell in failed else "has too little data"
+        typer.echo(f"{cell['dataset']}/{cell['series']} {cell['detector']} {what}: {cell['error']}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while cells run."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    errors = Console(stderr=True)
+    columns = (TextColumn("cells"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not (shown and errors.is_terminal)) as bar:
+        task = bar.add_task("cells", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show(found: "Backtest", out: Path | None, *, point_adjusted: bool) -> None:
+    from evaluation.backtest.report import POINT_ADJUSTMENT_WARNING, tables
+
+    screen = console()
+    for table in tables(found.cells, point_adjusted=point_adjusted):
+        screen.print(table)
+    if point_adjusted:
+        screen.print(f"Warning: {POINT_ADJUSTMENT_WARNING}", style="yellow")
+    if found.skipped:
+        typer.echo(f"{found.skipped} of {len(found.cells)} cells were finished in {out} already and were not run again")
+    if out is not None:
+        typer.echo(f"results: {out / 'results.json'}, {out / 'results.parquet'}; scores: {out / 'scores'}")
