@@ -16,14 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import InvalidInputError, UndefinedMetricWarning
 from evaluation.metrics import affiliation as aff
+from evaluation.metrics import alarms as alarm_counts
 from evaluation.metrics import etapr as time_aware
-from evaluation.metrics import events, pate, point_adjust, pointwise, range_based, severity, vus
+from evaluation.metrics import events, nab, pate, point_adjust, pointwise, range_based, severity, vus
 from evaluation.metrics.thresholds import Threshold, predict
 from evaluation.metrics.validation import NanPolicy, OnUndefined, check_labels_and_scores
 
 __all__ = ["METRICS", "METRICS_VERSION", "Metric", "evaluate"]
 
-METRICS_VERSION = "tsad metrics 1"
+METRICS_VERSION = "tsad metrics 2"
 """Printed with every table; changes whenever a definition or a default changes."""
 
 Group = Literal["primary", "secondary", "diagnostic"]
@@ -109,6 +110,10 @@ def _affiliation(x: _Inputs) -> aff.Affiliation:
     return x.once("affiliation", lambda: aff.affiliation(x.y, x.predictions, on_undefined=x.on_undefined))
 
 
+def _alarms(x: _Inputs) -> alarm_counts.AlarmMetrics:
+    return x.once("alarms", lambda: alarm_counts.alarm_metrics(x.y, x.predictions, on_undefined=x.on_undefined))
+
+
 def _etapr(x: _Inputs) -> time_aware.TimeAware:
     return x.once("etapr", lambda: time_aware.etapr(x.y, x.predictions, on_undefined=x.on_undefined))
 
@@ -178,6 +183,21 @@ _ROWS: tuple[tuple[str, Group, Needs, str, str, Callable[[_Inputs], float]], ...
     ("detection_delay", "secondary", "threshold", "0 and up, in rows, lower is better",
      "mean rows from the start of a found event to its first alarmed step",
      lambda x: events.detection_delay(x.y, x.predictions, on_undefined=x.on_undefined)),
+    ("early_detection", "secondary", "threshold", _UNIT,
+     "mean share of an event still to come at its first alarmed step, 0 for a missed one",
+     lambda x: alarm_counts.early_detection(x.y, x.predictions, on_undefined=x.on_undefined)),
+    ("alarm_precision", "secondary", "threshold", _UNIT,
+     "share of alarms (runs of alarmed steps) that touch an event",
+     lambda x: _alarms(x).precision),
+    ("alarm_f1", "secondary", "threshold", _UNIT,
+     "F1 of alarm precision and event recall",
+     lambda x: _alarms(x).f1),
+    ("alarms_per_event", "secondary", "threshold", "1 and up, lower is better",
+     "alarms that touch an event, per event touched",
+     lambda x: _alarms(x).alarms_per_event),
+    ("nab_score", "secondary", "threshold", "up to 1, 0 for silence, higher is better",
+     "NAB score with the weights of its standard profile: early hits pay, every false step costs",
+     lambda x: nab.nab_score(x.y, x.predictions, on_undefined=x.on_undefined)),
     ("false_alarms_per_day", "secondary", "threshold and rows_per_day", "0 and up, lower is better",
      "alarms that touch no event, per day",
      lambda x: events.false_alarms_per_day(x.y, x.predictions, rows_per_day=x.rows_per_day)),

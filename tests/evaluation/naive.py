@@ -277,3 +277,26 @@ def etapr(y, b, theta_p, theta_r, delta):
     roots = np.sqrt(length_p)
     parts = [(1 + min(1, of_run(j))) / 2 if of_run(j) > 0 else 0 for j in range(len(runs))]
     return float(np.sum(roots * parts) / np.sum(roots)), float(recall)
+
+
+def nab(y, b, false_weight, miss_weight):
+    """NAB score one detection at a time, normalised between silence and every first step."""
+
+    def sigmoid(x):
+        return -1.0 if x > 3 else 2 / (1 + np.exp(5 * x)) - 1
+
+    windows, total = events(y), 0.0
+    for a, z in windows:
+        hits = [t for t in range(a, z + 1) if b[t]]
+        n = z - a + 1
+        total += sigmoid(-(z - hits[0] + 1) / n) / sigmoid(-1.0) if hits else -miss_weight
+    for t in range(len(y)):
+        if b[t] and not y[t]:
+            before = [(a, z) for a, z in windows if z < t]
+            if before:
+                a, z = before[-1]
+                total += false_weight * sigmoid((t - z) / max(z - a, 1))
+            else:
+                total -= false_weight
+    silent = -miss_weight * len(windows)
+    return (total - silent) / (len(windows) - silent)
