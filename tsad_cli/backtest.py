@@ -45,6 +45,12 @@ def backtest(
             "mean+3std, fixed=0.5, oracle-best-f1 (uses the labels; default in mode full).",
         ),
     ] = None,
+    rows: Annotated[
+        str, typer.Option(help="test: the test part. all: the whole recording, as TSB-AD measures (mode full).")
+    ] = "test",
+    vus_length: Annotated[
+        str, typer.Option(metavar="ROWS|auto", help="Largest width of soft labels; auto: the period, as TSB-AD.")
+    ] = "100",
     out: Annotated[
         Path | None, typer.Option(help="Folder of results. Cells that are finished there are not run again.")
     ] = None,
@@ -62,6 +68,7 @@ def backtest(
     from pydantic import ValidationError
 
     from evaluation.backtest import plan, run
+    from evaluation.backtest.measures import MeasureSettings, parse_vus_length
     from evaluation.errors import DatasetError, EvaluationError, InvalidInputError
     from tsad.errors import TsadError
     from tsad.settings import AlarmSettings
@@ -74,6 +81,8 @@ def backtest(
             threshold=threshold,
             alarm=AlarmSettings(false_alarms_per_day=false_alarms_per_day),
             options=plan.parse_options(option or []),
+            rows=rows,  # type: ignore[arg-type]
+            measures=MeasureSettings(vus_length=parse_vus_length(vus_length)),
         )
         plan.plan_cells(wanted)
         recordings = plan.load_series(dataset, patterns=series or [], train_fraction=train_fraction)

@@ -1,15 +1,14 @@
 """One cell of a backtest: a series, a detector (or several combined), a mode and a seed."""
 
 import math
-import resource
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from evaluation.backtest.measures import (
     measure_scores,
     ranking_scores,
 )
+from evaluation.backtest.memory import PeakMemory
 from evaluation.backtest.thresholds import Mode, ThresholdRule
 from evaluation.datasets.schema import LabelledSeries
 from evaluation.errors import MetricWarning
@@ -32,7 +32,9 @@ from tsad.detectors.registry import create_detector
 from tsad.errors import NotEnoughDataError
 from tsad.settings import AlarmSettings, DetectorSettings
 
-__all__ = ["Cell", "CellResult", "one_thread", "run_cell"]
+__all__ = ["Cell", "CellResult", "Rows", "one_thread", "run_cell"]
+
+Rows = Literal["test", "all"]
 
 TOO_LITTLE_DATA = "too_little_data"
 FAILED = "failed"
@@ -60,6 +62,8 @@ class Cell:
         Budget and delays of the engine.
     measures
         Parameters of the metrics.
+    rows
+        Which rows are scored and measured: those of the ``test`` part, or, with hindsight only, ``all``.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Cell:
     threshold: ThresholdRule
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     measures: MeasureSettings = field(default_factory=MeasureSettings)
+    rows: Rows = "test"
 
     @property
     def is_trivial(self) -> bool:
@@ -85,7 +90,12 @@ class Cell:
             "threshold": self.threshold.name,
             "alarm": self.alarm.model_dump(mode="json"),
             "measures": asdict(self.measures),
+            "rows": self.rows,
         }
+
+    def part(self, series: LabelledSeries) -> LabelledSeries:
+        """The recording with everything that is scored in its test part."""
+        return series if self.rows == "test" else replace(series, train_length=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,6 +153,7 @@ def run_cell(cell: Cell, series: LabelledSeries) -> CellResult:
     series
         On what.
     """
+    series = cell.part(series)
     if threading.current_thread() is not threading.main_thread():
         # Warning filters and thread limits belong to the process: whoever started these threads has set them.
         return _run(cell, series)
@@ -165,6 +176,7 @@ def _run(cell: Cell, series: LabelledSeries) -> CellResult:
         "trivial": cell.is_trivial,
         "configuration": cell.configuration(),
         "threshold_rule": cell.threshold.name,
+        "scored_rows": cell.rows,
         "counts": {
             "train_rows": series.train_length,
             "test_rows": len(labels),
@@ -176,6 +188,7 @@ def _run(cell: Cell, series: LabelledSeries) -> CellResult:
         "error": None,
         "error_kind": None,
     }
+    memory = PeakMemory.start()
     start = time.perf_counter()
     curves: dict[str, NDArray[Any]] = {}
     try:
@@ -187,8 +200,7 @@ def _run(cell: Cell, series: LabelledSeries) -> CellResult:
     except Exception as error:  # noqa: BLE001 - kept in the record, shown in the table, and the exit code tells
         record["error"], record["error_kind"] = f"{type(error).__name__}: {error}", FAILED
     record["seconds"] = time.perf_counter() - start
-    # Of the process so far: a worker that ran a larger cell before says so here too.
-    record["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    record |= memory.record()
     return CellResult(record, curves)
 
 
@@ -243,8 +255,9 @@ def _measure(cell: Cell, series: LabelledSeries, scored: _Scored, record: dict[s
         # "Cannot say" ranks lowest but never alarms.
         predictions = np.asarray((ranked >= threshold) & ~unscored, dtype=np.bool_)
     budget = cell.alarm.false_alarms_per_day
-    metrics = measure_scores(labels, ranked, series.rows_per_day, budget, cell.measures)
-    metrics |= measure_predictions(labels, predictions, series.rows_per_day, cell.measures)
+    measures = cell.measures.resolved(series.test_values)
+    metrics = measure_scores(labels, ranked, series.rows_per_day, budget, measures)
+    metrics |= measure_predictions(labels, predictions, series.rows_per_day, measures)
     days = len(labels) * series.step / _DAY_NS
     false_alarms = round(metrics["false_alarms_per_day"] * days)
     if scored.rule.kind == "budget":
@@ -254,6 +267,7 @@ def _measure(cell: Cell, series: LabelledSeries, scored: _Scored, record: dict[s
     record["metrics"] = metrics
     record["threshold_rule"] = scored.rule.name
     record["threshold"] = threshold
+    record["vus_length"] = measures.window
     record["false_alarms"] = false_alarms
     record["accepted_false_alarms_per_day"] = budget
     record["test_days"] = days

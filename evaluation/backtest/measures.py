@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.errors import InvalidInputError
 from evaluation.metrics.pate import pate
 from evaluation.metrics.registry import METRICS, evaluate
 from evaluation.metrics.segments import event_bounds
+from evaluation.metrics.vus import autocorrelation_period
 from tsad.alarms import AlarmTransition
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "alarm_episodes",
     "measure_predictions",
     "measure_scores",
+    "parse_vus_length",
     "ranking_scores",
 ]
 
@@ -44,14 +48,62 @@ class MeasureSettings:
     pate_splits, pate_zero
         Sizes between nothing and the largest, and whether nothing is one of them.
     vus_length
-        Largest width of soft labels, in rows.
+        Largest width of soft labels, in rows; ``auto`` takes the period of the first channel, as TSB-AD does.
     """
 
     pate_early: int = 100
     pate_delay: int = 100
     pate_splits: int = 1
     pate_zero: bool = True
-    vus_length: int = 100
+    vus_length: int | Literal["auto"] = 100
+
+    def resolved(self, values: NDArray[np.float32]) -> "MeasureSettings":
+        """Return the settings for one recording: ``auto`` replaced by a number.
+
+        Parameters
+        ----------
+        values
+            float32[t, c] of the rows that are measured; a missing value counts as the mean of its channel.
+        """
+        if self.vus_length != "auto":
+            return self
+        first = values[:, 0].astype(np.float64)
+        known = np.isfinite(first)
+        filled = np.where(known, first, first[known].mean() if known.any() else 0.0)
+        return replace(self, vus_length=autocorrelation_period(filled))
+
+    @property
+    def window(self) -> int:
+        """The largest width of soft labels as a number.
+
+        Raises
+        ------
+        InvalidInputError
+            It is still ``auto``: see `resolved`.
+        """
+        if self.vus_length == "auto":
+            raise InvalidInputError("vus_length auto needs the values of the recording; call resolved(values) first")
+        return self.vus_length
+
+
+def parse_vus_length(text: str) -> int | Literal["auto"]:
+    """Read a number of rows, or ``auto``.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_vus_length("25"), parse_vus_length("auto")
+    (25, 'auto')
+    """
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
+        raise InvalidInputError(f"--vus-length {text!r} is neither a number of rows nor auto")
+    return int(text)
 
 
 def ranking_scores(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,7 +144,7 @@ def measure_scores(
         scores,
         rows_per_day=rows_per_day,
         metrics=names,
-        window=settings.vus_length,
+        window=settings.window,
         accepted_false_alarms_per_day=budget,
         on_undefined=_NO_VALUE,
     )

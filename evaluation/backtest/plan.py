@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evaluation.backtest.cell import Cell
+from evaluation.backtest.cell import Cell, Rows
 from evaluation.backtest.measures import MeasureSettings
 from evaluation.backtest.thresholds import Mode, ThresholdRule, default_rule
 from evaluation.datasets.registry import DATASETS, load_dataset
@@ -22,6 +22,7 @@ from tsad.settings import AlarmSettings, DetectorSettings
 __all__ = ["Plan", "load_series", "parse_detectors", "parse_options", "plan_cells"]
 
 _MODES = ("causal", "full")
+_ROWS = ("test", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Plan:
         Parameters of the metrics.
     options
         Options by detector.
+    rows
+        ``test``, or in mode full ``all``: the whole recording is scored and measured, as TSB-AD does.
     """
 
     detectors: Sequence[Sequence[str]]
@@ -53,6 +56,7 @@ class Plan:
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     measures: MeasureSettings = field(default_factory=MeasureSettings)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rows: Rows = "test"
 
 
 def parse_detectors(texts: Sequence[str]) -> list[tuple[str, ...]]:
@@ -126,6 +130,10 @@ def plan_cells(plan: Plan) -> list[Cell]:
     """
     if plan.mode not in _MODES:
         raise InvalidInputError(f"mode is {plan.mode!r}; choose causal or full")
+    if plan.rows not in _ROWS:
+        raise InvalidInputError(f"rows is {plan.rows!r}; choose test or all")
+    if plan.rows == "all" and plan.mode == "causal":
+        raise InvalidInputError("rows all needs mode full: a causal run learns from the training part")
     if plan.seeds < 1:
         raise InvalidInputError(f"seeds is {plan.seeds}; at least one is needed")
     rule = ThresholdRule.parse(plan.threshold or default_rule(plan.mode), plan.mode)
@@ -133,7 +141,7 @@ def plan_cells(plan: Plan) -> list[Cell]:
     unused = sorted(set(plan.options) - used)
     if unused:
         raise InvalidInputError(f"--option names detector {unused[0]!r}, which is not among {', '.join(sorted(used))}")
-    template = Cell("", (), plan.mode, None, rule, plan.alarm, plan.measures)
+    template = Cell("", (), plan.mode, None, rule, plan.alarm, plan.measures, plan.rows)
     cells = [
         replace(template, name=name, seed=seed)
         for name in TRIVIAL_PREDICTORS

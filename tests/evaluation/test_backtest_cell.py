@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from evaluation.backtest.causal import prefix_scores, run_causal, stream_settings
 from evaluation.backtest.cell import Cell, run_cell
+from evaluation.backtest.measures import MeasureSettings
 from evaluation.backtest.storage import without_nan
 from evaluation.backtest.thresholds import ThresholdRule
 from tests.evaluation.backtest_parts import recording
@@ -76,6 +78,36 @@ def test_hindsight_scores_the_test_part_alone_and_its_rule_is_called_oracle():
     assert result.record["delay"] == 300
     assert "alarms" not in result.record
     assert result.record["metrics"]["f1"] == pytest.approx(result.record["metrics"]["oracle_best_f1"])
+
+
+def test_rows_all_scores_and_measures_the_training_part_too():
+    result = run_cell(cell("sub-pca", "full", "oracle-best-f1", rows="all"), SERIES)
+    expected = create_detector("sub-pca").score_all(SERIES.values, SERIES.times)
+    np.testing.assert_array_equal(result.curves["score"], expected)
+    np.testing.assert_array_equal(result.curves["label"], SERIES.labels)
+    assert (result.record["scored_rows"], result.record["counts"]["test_rows"]) == ("all", 400)
+    assert run_cell(cell(), SERIES).record["scored_rows"] == "test"
+
+
+def test_the_width_of_soft_labels_follows_the_period_where_asked():
+    wave = np.sin(np.arange(400) * 2 * np.pi / 40)[:, None].astype(np.float32)
+    wave[5] = np.nan
+    series = replace(SERIES, values=np.repeat(wave, 2, axis=1))
+    chosen = cell(measures=MeasureSettings(vus_length="auto"))
+    found = run_cell(chosen, series).record
+    assert found["vus_length"] == 40
+    by_hand = run_cell(cell(measures=MeasureSettings(vus_length=40)), series).record
+    assert found["metrics"]["vus_pr"] == by_hand["metrics"]["vus_pr"]
+
+
+def test_peak_memory_is_that_of_the_cell():
+    small = run_cell(trivial("constant"), SERIES).record
+    assert small["peak_memory_of"] == ("cell" if sys.platform == "linux" else "process")
+    hungry = np.ones(40_000_000)
+    del hungry
+    after = run_cell(trivial("constant"), SERIES).record
+    if after["peak_memory_of"] == "cell":
+        assert after["added_memory_mb"] < 100, "300 MiB that were given back before count no more"
 
 
 def test_rows_without_a_score_rank_lowest_never_alarm_and_are_counted():

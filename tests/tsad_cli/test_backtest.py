@@ -79,6 +79,8 @@ def test_a_failed_cell_has_exit_code_one(recording, monkeypatch):
         (["--dataset", "FILE", "--mode", "half"], "choose causal or full"),
         (["--dataset", "FILE", "--backend", "slurm"], "choose one of loky, threading, ray, dask"),
         (["--dataset", "FILE", "--threshold", "best"], "is not a rule"),
+        (["--dataset", "FILE", "--rows", "all"], "rows all needs mode full"),
+        (["--dataset", "FILE", "--vus-length", "wide"], "neither a number of rows nor auto"),
         (["--dataset", "FILE", "--series", "valve*"], "no series matches 'valve*'"),
         (["--dataset", "FILE", "--train-fraction", "0.5"], "leave train_fraction out"),
         (["--dataset", "FILE", "--false-alarms-per-day", "0"], "--false-alarms-per-day 0.0"),
