@@ -1,0 +1,1 @@
+"""Whether detectors differ: paired over series, because series differ far more than detectors do."""
