@@ -3,9 +3,11 @@
 EvaluationError
 ├── InvalidInputError         labels, scores or a setting of a metric are wrong (also a ValueError)
 ├── UndefinedMetricError      the metric has no value for these labels and `on_undefined="raise"` (also a ValueError)
+├── PublishedResultsError     tables of published results cannot be used (also a ValueError)
 └── DatasetError              a data set cannot be used
     ├── DatasetNotFoundError  it is not where it was looked for (also a FileNotFoundError)
-    └── DatasetFormatError    it is there, but its content breaks a rule (also a ValueError)
+    ├── DatasetFormatError    it is there, but its content breaks a rule (also a ValueError)
+    └── EventDatasetError     it holds events, and a numeric series was asked for (also a TypeError)
 
 MetricWarning (a UserWarning)
 ├── UndefinedMetricWarning    the metric has no value for these labels; NaN was returned
@@ -17,9 +19,11 @@ __all__ = [
     "DatasetFormatError",
     "DatasetNotFoundError",
     "EvaluationError",
+    "EventDatasetError",
     "FewDistinctScoresWarning",
     "InvalidInputError",
     "MetricWarning",
+    "PublishedResultsError",
     "UndefinedMetricError",
     "UndefinedMetricWarning",
 ]
@@ -49,6 +53,10 @@ class DatasetFormatError(DatasetError, ValueError):
     """A data set is there, but its content breaks a rule. The message names file, column and row."""
 
 
+class EventDatasetError(DatasetError, TypeError):
+    """A data set of events was asked for as numeric series. The message says which call loads it."""
+
+
 class MetricWarning(UserWarning):
     """Base of every warning that a metric gives."""
 
@@ -59,3 +67,7 @@ class UndefinedMetricWarning(MetricWarning):
 
 class FewDistinctScoresWarning(MetricWarning):
     """Most scores are tied, and the metric interpolates between them in the detector's favour."""
+
+
+class PublishedResultsError(EvaluationError, ValueError):
+    """Published results are missing, or a table of them breaks a rule. The message names file and column."""

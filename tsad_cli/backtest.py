@@ -2,16 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tsad_cli.output import AsJson, console, fail
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from evaluation.backtest.run import Backtest
 
 __all__ = ["backtest"]
@@ -54,6 +56,12 @@ def backtest(
     out: Annotated[
         Path | None, typer.Option(help="Folder of results. Cells that are finished there are not run again.")
     ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Tables of published per-file results of TSB-AD, set beside the same files of this run."
+        ),
+    ] = None,
     point_adjusted: Annotated[
         bool, typer.Option("--point-adjusted", help="Show point-adjusted F1 too, beside what a random score gets.")
     ] = False,
@@ -69,7 +77,8 @@ def backtest(
 
     from evaluation.backtest import plan, run
     from evaluation.backtest.measures import MeasureSettings, parse_vus_length
-    from evaluation.errors import DatasetError, EvaluationError, InvalidInputError
+    from evaluation.errors import DatasetError, EvaluationError, InvalidInputError, PublishedResultsError
+    from evaluation.published.read import read_published
     from tsad.errors import TsadError
     from tsad.settings import AlarmSettings
 
@@ -85,6 +94,7 @@ def backtest(
             measures=MeasureSettings(vus_length=parse_vus_length(vus_length)),
         )
         plan.plan_cells(wanted)
+        theirs = None if published is None else read_published(published)
         recordings = plan.load_series(dataset, patterns=series or [], train_fraction=train_fraction)
         with _progress(shown=not as_json) as progress:
             found = run.backtest(
@@ -95,10 +105,11 @@ def backtest(
                 backend=backend,  # type: ignore[arg-type]
                 progress=progress,
                 command=["tsad", *sys.argv[1:]],
+                published=theirs,
             )
     except ValidationError as error:
         fail("backtest", f"--false-alarms-per-day {false_alarms_per_day}: {error.errors()[0]['msg']}")
-    except (InvalidInputError, DatasetError, TsadError) as error:
+    except (InvalidInputError, DatasetError, PublishedResultsError, TsadError) as error:
         fail("backtest", error)
     except EvaluationError as error:
         typer.echo(f"tsad backtest: {error}", err=True)
@@ -130,13 +141,28 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int, int], None]]:
 
 def _show(found: "Backtest", out: Path | None, *, point_adjusted: bool) -> None:
     from evaluation.backtest.report import POINT_ADJUSTMENT_WARNING, tables
+    from evaluation.comparison.tables import comparison_tables
+    from evaluation.published.tables import published_tables
 
     screen = console()
     for table in tables(found.cells, point_adjusted=point_adjusted):
         screen.print(table)
     if point_adjusted:
         screen.print(f"Warning: {POINT_ADJUSTMENT_WARNING}", style="yellow")
+    for compared in comparison_tables(found.comparison):
+        screen.print(compared)
+    if found.published is not None:
+        _show_published(found.published, published_tables(found.published))
     if found.skipped:
         typer.echo(f"{found.skipped} of {len(found.cells)} cells were finished in {out} already and were not run again")
     if out is not None:
         typer.echo(f"results: {out / 'results.json'}, {out / 'results.parquet'}; scores: {out / 'scores'}")
+
+
+def _show_published(published: dict[str, Any], tables: Iterable["Group"]) -> None:
+    screen = console()
+    for table in tables:
+        screen.print(table)
+    for caveat in published["caveats"]:
+        typer.echo(caveat)
+    typer.echo(f"{published['matched']} series have published results, {published['unmatched']} have none")

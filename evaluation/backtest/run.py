@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from evaluation.backtest.fan_out import Backend, check_backend, run_cells
 from evaluation.backtest.plan import Plan, plan_cells
 from evaluation.backtest.provenance import cell_key, data_hash, provenance
 from evaluation.backtest.storage import ResultFolder, without_nan
+from evaluation.comparison.compare import compare
 from evaluation.datasets.schema import LabelledSeries
+from evaluation.published.compare import compare_published
 
 __all__ = ["Backtest", "backtest"]
 
@@ -32,15 +36,22 @@ class Backtest:
         Where they come from.
     skipped
         How many were taken from an earlier run.
+    comparison
+        Paired differences and ranks of the detectors; see `evaluation.comparison.compare.compare`.
+    published
+        Published results beside these; None where none were given.
     """
 
     cells: list[dict[str, Any]]
     provenance: dict[str, Any]
     skipped: int
+    comparison: dict[str, Any]
+    published: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What ``results.json`` holds."""
-        return {"cells": self.cells, "provenance": self.provenance}
+        document = {"cells": self.cells, "provenance": self.provenance, "comparison": self.comparison}
+        return document if self.published is None else document | {"published": self.published}
 
     def errors(self, kind: str) -> list[dict[str, Any]]:
         """Cells with an error of a kind: ``too_little_data`` or ``failed``."""
@@ -56,6 +67,7 @@ def backtest(
     backend: Backend = "loky",
     progress: Callable[[int, int], None] = lambda _done, _all: None,
     command: Sequence[str] | None = None,
+    published: pl.DataFrame | None = None,
 ) -> Backtest:
     """Run every cell of a plan on every series.
 
@@ -73,6 +85,8 @@ def backtest(
         Called with the cells done and all cells.
     command
         For the provenance; by default this process's.
+    published
+        From `evaluation.published.read.read_published`; set beside the cells of the same files.
 
     Raises
     ------
@@ -102,7 +116,10 @@ def backtest(
         key = keys[due[number]]
         records[key] = without_nan({"key": key, **result.record}) if folder is None else folder.keep(key, result)
         progress(skipped + done, len(keys))
-    found = Backtest([records[key] for key in keys], origin, skipped)
+    ordered = [records[key] for key in keys]
+    beside = None if published is None else compare_published(ordered, published)
+    # Without NaN, which JSON has no word for: what is returned is what is written.
+    found = Backtest(ordered, origin, skipped, without_nan(compare(ordered)), without_nan(beside))
     if folder is not None:
         folder.write_results(found.as_dict())
     return found

@@ -106,7 +106,7 @@ def _friedman(ranked: NDArray[np.float64]) -> float:
     if spread == 0.0:
         return 0.0
     between = float(((ranked.sum(axis=0) - series * middle) ** 2).sum())
-    return (detectors - 1) * between / spread
+    return float((detectors - 1) * between / spread)
 
 
 def _iman_davenport(statistic: float, series: int, detectors: int) -> float:

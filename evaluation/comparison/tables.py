@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -40,7 +41,7 @@ def p_value_text(value: float | None) -> str:
     return f"< {_SMALLEST}" if value < _SMALLEST else f"{value:.3f}"
 
 
-def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
+def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Group]:
     """Yield a table a data set with two detectors or more and series enough for an interval.
 
     Parameters
@@ -53,14 +54,7 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
         if pool["metric"] != SHOWN or len(detectors) < 2 or pool["series"] < FEWEST_SERIES:
             continue
         confidence = comparison["settings"]["confidence"]
-        table = Table(
-            # Text, because a name is not markup.
-            title=Text(f"{all_datasets_name(pool['dataset'])}: paired differences of VUS-PR, mode {pool['mode']}"),
-            title_style="bold",
-            title_justify="left",
-            caption=Text(_ranks_text(pool)),
-            caption_justify="left",
-        )
+        table = Table()
         table.add_column("first - second", no_wrap=True)
         for title in ("series", "difference", f"{confidence:.0%} interval", "won / tied / lost", "p (Holm)"):
             table.add_column(title, justify="right")
@@ -73,7 +67,9 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
                 f"{pair['won']} / {pair['tied']} / {pair['lost']}",
                 p_value_text(pair["p_value_holm"]),
             )
-        yield table
+        title = f"{all_datasets_name(pool['dataset'])}: paired differences of VUS-PR, mode {pool['mode']}"
+        # Text, because a name is not markup.
+        yield Group(Text(title, style="bold"), table, Text(_ranks_text(pool), style="italic"))
 
 
 def _interval(pair: Mapping[str, Any]) -> str:

@@ -280,7 +280,6 @@ def test_terminal_tables_need_two_detectors_and_five_series():
     rng = np.random.default_rng(3)
     columns = {name: rng.random(6) for name in ("random", "[b]x", "y")}
     (table,) = comparison_tables(compare(cells_of(columns), resamples=200))
-    assert [column.header for column in table.columns][:2] == ["first - second", "series"]
     shown = plain(table)
     assert "[b]x - y" in shown
     assert "not told apart" in shown

@@ -125,3 +125,51 @@ def test_the_installed_command_runs_on_two_workers(recording, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["cells"]) == 4
     assert done.stderr == ""
+
+
+@pytest.fixture
+def plants(tmp_path):
+    """Six recordings and a table of published results of five of them."""
+    rng = np.random.default_rng(7)
+    folder = tmp_path / "plants"
+    folder.mkdir()
+    for number in range(6):
+        values = rng.normal(size=(300, 1))
+        labels = np.zeros(300, np.int64)
+        labels[220:240] = 1
+        values[labels == 1] += 4
+        split = np.where(np.arange(300) < 150, "train", "test")
+        pl.DataFrame({"a": values[:, 0], "label": labels, "split": split}).write_csv(folder / f"P{number}.csv")
+    published = tmp_path / "published"
+    published.mkdir()
+    pl.DataFrame({"file": [f"P{n}.csv" for n in range(5)], "Sub-PCA": [0.0] * 5}).write_csv(
+        published / "uni_mergedTable_VUS-PR.csv"
+    )
+    return folder, published
+
+
+def test_several_series_are_compared_in_pairs_and_with_published_results(plants, tmp_path):
+    folder, published = plants
+    arguments = ("backtest", "--dataset", folder, "--detector", "robust,sub-pca", "--out", tmp_path / "out")
+    result = tsad(*arguments, "--published", published)
+    assert result.exit_code == 0, result.output
+    for text in ("paired differences of VUS-PR", "robust - sub-pca", "won / tied / lost", "not told apart"):
+        assert text in result.stdout
+    for text in ("sub-pca against published Sub-PCA on 5 files", "published: with hindsight, the whole file"):
+        assert text in result.stdout
+    assert "5 series have published results, 1 have none" in result.stdout
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(document) == {"cells", "provenance", "comparison", "published"}
+    assert document["published"]["runs"][0]["files"] == 5
+    pool = document["comparison"]["pools"][0]
+    assert (pool["metric"], pool["series"], len(pool["pairs"])) == ("vus_pr", 6, 3)
+    without = tsad(*arguments)
+    assert "published" not in json.loads((tmp_path / "out" / "results.json").read_text())
+    assert "Sub-PCA" not in without.stdout
+
+
+def test_missing_published_results_are_told_before_anything_runs(recording, tmp_path):
+    result = tsad("backtest", "--dataset", recording, "--published", tmp_path / "none", "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not a directory; give the one that holds tables" in result.stderr
+    assert not (tmp_path / "out").exists()
