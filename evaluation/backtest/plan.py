@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from evaluation.backtest.cell import Cell, Rows
 from evaluation.backtest.measures import MeasureSettings
 from evaluation.backtest.thresholds import Mode, ThresholdRule, default_rule
-from evaluation.datasets.registry import DATASETS, load_dataset
+from evaluation.datasets.registry import is_known, load_dataset
 from evaluation.datasets.schema import LabelledSeries
 from evaluation.errors import DatasetNotFoundError, InvalidInputError
 from evaluation.metrics.baselines import TRIVIAL_PREDICTORS
@@ -178,6 +178,7 @@ def load_series(
     patterns: Sequence[str] = (),
     train_fraction: float | None = None,
     data_directory: Path | None = None,
+    intervals: Path | None = None,
 ) -> list[LabelledSeries]:
     """Load the series of several data sets.
 
@@ -191,25 +192,32 @@ def load_series(
         For files without a split; known data sets bring their own.
     data_directory
         Where known data sets are.
+    intervals
+        Interval table with the labels of files without the column; known data sets bring their own.
 
     Raises
     ------
     DatasetError
         One is missing or broken, or no series matches a pattern.
     InvalidInputError
-        A data set is named twice, or `train_fraction` has nothing to apply to.
+        A data set is named twice, or `train_fraction` or `intervals` has nothing to apply to.
     """
     twice = sorted({name for name in datasets if list(datasets).count(name) > 1})
     if twice:
         raise InvalidInputError(f"data set {twice[0]!r} is asked for twice")
-    known = {name for name in datasets if name.upper() in DATASETS}
+    known = {name for name in datasets if is_known(name)}
     if train_fraction is not None and len(known) == len(datasets):
         raise InvalidInputError("known data sets have their own split; leave --train-fraction out")
+    if intervals is not None and len(known) == len(datasets):
+        raise InvalidInputError("known data sets have their own labels; leave --intervals out")
     loaded = [
         series
         for name in datasets
         for series in load_dataset(
-            name, train_fraction=None if name in known else train_fraction, data_directory=data_directory
+            name,
+            train_fraction=None if name in known else train_fraction,
+            data_directory=data_directory,
+            intervals=None if name in known else intervals,
         )
     ]
     for pattern in patterns:

@@ -37,12 +37,15 @@ def code_hash() -> str:
 
 
 def data_hash(series: LabelledSeries) -> str:
-    """Return a hash of everything in a series: names, times, values, labels, split, step."""
+    """Return a hash of everything in a series: names, times, values, labels, split, step, severity if it has one."""
     digest = hashlib.sha256()
     names = [series.dataset, series.name, list(series.channels), series.train_length, series.step]
     digest.update(json.dumps(names).encode())
     for array in (series.times, series.values, series.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
+    # Only where there is one: results of series without it stay valid.
+    if series.severity is not None:
+        digest.update(b"severity" + np.ascontiguousarray(series.severity).tobytes())
     return digest.hexdigest()[:16]
 
 

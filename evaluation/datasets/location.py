@@ -7,10 +7,11 @@ from pathlib import Path
 
 from evaluation.errors import DatasetNotFoundError
 
-__all__ = ["data_directory", "missing", "pick"]
+__all__ = ["data_directory", "matches", "missing", "pick"]
 
 ENVIRONMENT_VARIABLE = "TSAD_DATA"
 DEFAULT_DIRECTORY = "../shared/data"
+_SHOWN = 40
 
 
 def data_directory() -> Path:
@@ -39,6 +40,17 @@ def missing(title: str, looked_for: Sequence[Path], how_to_get: str, licence: st
     )
 
 
+def matches(names: Sequence[str], pattern: str) -> bool:
+    """Whether a shell pattern names any of the series.
+
+    Examples
+    --------
+    >>> matches(["valve1/0", "valve2/0"], "valve1/*")
+    True
+    """
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
 def pick(dataset: str, names: Sequence[str], select: Sequence[str] | None) -> list[str]:
     """Return the names that match any of the patterns, in their order; every pattern must match something.
 
@@ -60,6 +72,7 @@ def pick(dataset: str, names: Sequence[str], select: Sequence[str] | None) -> li
         return list(names)
     patterns = [select] if isinstance(select, str) else list(select)
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise DatasetNotFoundError(f"{dataset} has no series {pattern!r}; it has {', '.join(names)}")
+        if not matches(names, pattern):
+            shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+            raise DatasetNotFoundError(f"{dataset} has no series {pattern!r}; it has {shown}")
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]

@@ -12,6 +12,7 @@ read here.
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +20,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from evaluation.datasets.entry import DatasetEntry, KnownCounts
 from evaluation.datasets.location import missing, pick
 from evaluation.datasets.schema import MINUTE, LabelledSeries, synthetic_times
+from evaluation.datasets.tables import open_archive, read_csv
 from evaluation.errors import DatasetFormatError
 
-__all__ = ["FOLDER", "HOW_TO_GET", "LABEL_POLICY", "LICENCE", "Spacecraft", "load_nasa"]
+__all__ = ["ENTRIES", "FOLDER", "HOW_TO_GET", "LABEL_POLICY", "LICENCE", "Spacecraft", "load_nasa", "nasa_names"]
 
 Spacecraft = Literal["SMAP", "MSL"]
 
@@ -40,6 +43,26 @@ LABEL_POLICY = (
 )
 
 _Parts = Callable[[str], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def nasa_names(directory: Path, spacecraft: Spacecraft) -> tuple[str, ...]:
+    """Return the labelled channels of one spacecraft, in the order of the label file; empty when nothing is there.
+
+    Raises
+    ------
+    DatasetFormatError
+        The arrays are there without the label file, or the other way round.
+    """
+    labels_path, archive = directory / LABELS, directory / f"{spacecraft}.npz"
+    arrays = archive.is_file() or (directory / "test").is_dir()
+    if not arrays and not labels_path.is_file():
+        return ()
+    if not (arrays and labels_path.is_file()):
+        absent = f"{spacecraft}.npz and test/ are" if labels_path.is_file() else f"{LABELS} is"
+        raise DatasetFormatError(
+            f"{directory}: {absent} missing beside the rest; the download is not whole. {HOW_TO_GET}"
+        )
+    return tuple(_read_segments(labels_path, spacecraft))
 
 
 def load_nasa(directory: Path, spacecraft: Spacecraft, *, select: Sequence[str] | None = None) -> list[LabelledSeries]:
@@ -74,12 +97,12 @@ def load_nasa(directory: Path, spacecraft: Spacecraft, *, select: Sequence[str] 
     names = pick(spacecraft, list(segments), select)
     if not archive.is_file():
         return [_series(spacecraft, name, segments[name], _from_directory(directory)) for name in names]
-    with np.load(archive, allow_pickle=False) as opened:
+    with open_archive(archive) as opened:
         return [_series(spacecraft, name, segments[name], _from_archive(opened, archive)) for name in names]
 
 
 def _read_segments(path: Path, spacecraft: str) -> dict[str, tuple[list[list[int]], int]]:
-    table = pl.read_csv(path)
+    table = read_csv(path)
     wanted = {"chan_id", "spacecraft", "anomaly_sequences", "num_values"}
     if not wanted <= set(table.columns):
         raise DatasetFormatError(f"{path}: columns {', '.join(sorted(wanted - set(table.columns)))} are missing")
@@ -139,3 +162,34 @@ def _series(spacecraft: str, name: str, labelled: tuple[list[list[int]], int], r
         train_length=train.shape[0],
         step=MINUTE,
     )
+
+
+def _entry(spacecraft: Spacecraft, title: str, known: KnownCounts) -> DatasetEntry:
+    return DatasetEntry(
+        name=spacecraft,
+        title=title,
+        kind="numeric",
+        folder=FOLDER,
+        split="by the source, a channel",
+        label_policy=LABEL_POLICY,
+        licence=LICENCE,
+        how_to_get=HOW_TO_GET,
+        names=partial(nasa_names, spacecraft=spacecraft),
+        load=partial(load_nasa, spacecraft=spacecraft),
+        known=known,
+    )
+
+
+# Anomalous rows follow the label policy: the union of both label rows of P-2 would be 155 more in SMAP.
+ENTRIES = (
+    _entry(
+        "SMAP",
+        "NASA SMAP satellite, 54 channels of telemetry with command flags",
+        KnownCounts(series=54, channels=25, train_rows=138_004, test_rows=435_826, anomalous_rows=55_817),
+    ),
+    _entry(
+        "MSL",
+        "NASA Mars Science Laboratory, 27 channels of telemetry with command flags",
+        KnownCounts(series=27, channels=55, train_rows=58_317, test_rows=73_729, anomalous_rows=7_766),
+    ),
+)

@@ -16,7 +16,7 @@ MINUTE = 60 * SECOND
 SYNTHETIC_EPOCH = 946_684_800 * SECOND
 
 _SHAPES = {"times": 1, "values": 2, "labels": 1}
-_TYPES = {"times": np.int64, "values": np.float32, "labels": np.uint8}
+_TYPES = {"times": np.int64, "values": np.float32, "labels": np.uint8, "severity": np.uint8}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +41,9 @@ class LabelledSeries:
         Rows before this one are the training part.
     step : int
         Step of the time grid in nanoseconds.
+    severity : ndarray of uint8, shape (T,), or None
+        How bad each row is: 0 is normal, larger is worse; above 0 only where the label is 1. None where the source does
+        not tell.
 
     Examples
     --------
@@ -59,6 +62,7 @@ class LabelledSeries:
     labels: NDArray[np.uint8]
     train_length: int
     step: int
+    severity: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         validate_series(self)
@@ -82,6 +86,11 @@ class LabelledSeries:
     def test_times(self) -> NDArray[np.int64]:
         """Times of the test part."""
         return self.times[self.train_length :]
+
+    @property
+    def test_severity(self) -> NDArray[np.uint8] | None:
+        """Severity of the test part, or None."""
+        return None if self.severity is None else self.severity[self.train_length :]
 
     @property
     def rows_per_day(self) -> float:
@@ -133,12 +142,30 @@ def validate_series(series: LabelledSeries) -> None:
     if (series.labels > 1).any():
         at = int(np.argmax(series.labels > 1))
         raise DatasetFormatError(f"{where}: label {series.labels[at]} in row {at}; labels are 0 or 1")
+    _check_severity(where, series)
     infinite = np.isinf(series.values)
     if infinite.any():
         row, column = (int(i) for i in np.argwhere(infinite)[0])
         raise DatasetFormatError(
             f"{where}: channel {series.channels[column]!r} is infinite (or beyond float32) in row {row}; "
             f"use an empty cell for a missing value"
+        )
+
+
+def _check_severity(where: str, series: LabelledSeries) -> None:
+    if series.severity is None:
+        return
+    _check_array(where, "severity", series.severity, 1)
+    if series.severity.size != series.labels.size:
+        raise DatasetFormatError(
+            f"{where}: {series.labels.size} labels and {series.severity.size} severities; must be equal"
+        )
+    wrong = (series.severity > 0) & (series.labels == 0)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DatasetFormatError(
+            f"{where}: severity {series.severity[at]} in row {at}, which is labelled normal; "
+            f"set its label to 1 or its severity to 0"
         )
 
 
@@ -149,12 +176,19 @@ def _check_array(where: str, field: str, array: Any, dimensions: int) -> None:
         raise DatasetFormatError(f"{where}: {field} must be a {dimensions}-D array of {wanted}, got {got}")
 
 
-def synthetic_times(rows: int) -> NDArray[np.int64]:
-    """Return one-minute steps from 2000-01-01T00:00:00Z, for a source without times.
+def synthetic_times(rows: int, step: int = MINUTE) -> NDArray[np.int64]:
+    """Return even steps from 2000-01-01T00:00:00Z, for a source that gives an order of rows and no times.
+
+    Parameters
+    ----------
+    rows : int
+        How many.
+    step : int
+        Nanoseconds from row to row: the source's own step where it states one.
 
     Examples
     --------
     >>> synthetic_times(2).astype("datetime64[ns]").astype(str)
     array(['2000-01-01T00:00:00.000000000', '2000-01-01T00:01:00.000000000'], dtype='<U48')
     """
-    return SYNTHETIC_EPOCH + MINUTE * np.arange(rows, dtype=np.int64)
+    return SYNTHETIC_EPOCH + step * np.arange(rows, dtype=np.int64)

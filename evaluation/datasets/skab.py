@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from evaluation.datasets.entry import DatasetEntry, KnownCounts
 from evaluation.datasets.location import missing, pick
 from evaluation.datasets.schema import SECOND, LabelledSeries
+from evaluation.datasets.tables import binary_labels, nanoseconds, read_csv, read_parquet, values_of
 from evaluation.errors import DatasetFormatError
 
-__all__ = ["FOLDER", "HOW_TO_GET", "LICENCE", "TRAIN_ROWS", "load_skab"]
+__all__ = ["ENTRY", "FOLDER", "HOW_TO_GET", "LABEL_POLICY", "LICENCE", "TRAIN_ROWS", "load_skab", "skab_names"]
 
 FOLDER = "skab"
 TABLE = "skab.parquet"
@@ -30,8 +32,24 @@ HOW_TO_GET = (
     f"and put its content into a folder {FOLDER}."
 )
 
+LABEL_POLICY = (
+    "SKAB labels, policy 1: the column anomaly; the first 400 rows of each run are the training part, in which 296 "
+    "rows of other/2 are labelled anomalous and stay so; the run without anomalies has no labels in the source and is "
+    "normal"
+)
+
 _GROUPS = ("anomaly-free", "valve1", "valve2", "other")
 _NOT_CHANNELS = ("group", "file", "datetime", "anomaly", "changepoint")
+
+
+def skab_names(directory: Path) -> tuple[str, ...]:
+    """Return the runs in a folder, such as "valve1/0", by group and number; empty when nothing is there."""
+    if (directory / TABLE).is_file():
+        runs = (
+            read_parquet(directory / TABLE, ("group", "file")).select(pl.col("group", "file").cast(pl.String)).unique()
+        )
+        return tuple(_sorted([f"{group}/{file}" for group, file in runs.rows()]))
+    return tuple(_sorted([f"{group}/{path.stem}" for group in _GROUPS for path in (directory / group).glob("*.csv")]))
 
 
 def load_skab(directory: Path, *, select: Sequence[str] | None = None) -> list[LabelledSeries]:
@@ -58,16 +76,16 @@ def load_skab(directory: Path, *, select: Sequence[str] | None = None) -> list[L
     """
     table_path = directory / TABLE
     if table_path.is_file():
-        table = pl.read_parquet(table_path).with_columns(pl.col("group", "file").cast(pl.String))
+        table = read_parquet(table_path, ("group", "file")).with_columns(pl.col("group", "file").cast(pl.String))
         parts = table.partition_by(["group", "file"], as_dict=True, maintain_order=True)
         runs = {f"{group}/{file}": run for (group, file), run in parts.items()}
         names = pick("SKAB", _sorted(list(runs)), select)
-        return [_series(name, runs[name]) for name in names]
+        return [_series(table_path, name, runs[name]) for name in names]
     files = {f"{group}/{path.stem}": path for group in _GROUPS for path in (directory / group).glob("*.csv")}
     if not files:
         raise missing("SKAB", [table_path, *(directory / group for group in _GROUPS)], HOW_TO_GET, LICENCE)
     return [
-        _series(name, pl.read_csv(files[name], separator=";", try_parse_dates=True))
+        _series(files[name], name, read_csv(files[name], separator=";", try_parse_dates=True))
         for name in pick("SKAB", _sorted(list(files)), select)
     ]
 
@@ -80,19 +98,38 @@ def _sorted(names: list[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-def _series(name: str, run: pl.DataFrame) -> LabelledSeries:
+def _series(path: Path, name: str, run: pl.DataFrame) -> LabelledSeries:
     if "datetime" not in run.columns:
         raise DatasetFormatError(f"SKAB/{name}: column 'datetime' is missing; found {', '.join(run.columns)}")
     channels = tuple(column for column in run.columns if column not in _NOT_CHANNELS)
     # the anomaly-free run has no label columns in the source
-    labels = run["anomaly"].to_numpy() if "anomaly" in run.columns else np.zeros(run.height)
+    labels = np.zeros(run.height, np.uint8)
+    if "anomaly" in run.columns:
+        labels = binary_labels(f"{path}: 'anomaly'", run["anomaly"])
     return LabelledSeries(
         dataset="SKAB",
         name=name,
         channels=channels,
-        times=run["datetime"].cast(pl.Datetime("ns")).to_physical().to_numpy().astype(np.int64),
-        values=run.select(channels).to_numpy().astype(np.float32),
-        labels=labels.astype(np.uint8),
+        times=nanoseconds(path, run["datetime"]),
+        values=values_of(path, run, channels),
+        labels=labels,
         train_length=min(TRAIN_ROWS, run.height),
         step=SECOND,
     )
+
+
+ENTRY = DatasetEntry(
+    name="SKAB",
+    title="Skoltech water loop with pump and valves, 35 runs of 8 sensors",
+    kind="numeric",
+    folder=FOLDER,
+    split=f"the first {TRAIN_ROWS} rows of each run",
+    label_policy=LABEL_POLICY,
+    licence=LICENCE,
+    how_to_get=HOW_TO_GET,
+    names=skab_names,
+    load=load_skab,
+    known=KnownCounts(
+        series=35, channels=8, train_rows=35 * TRAIN_ROWS, test_rows=46_806 - 35 * TRAIN_ROWS, anomalous_rows=13_067
+    ),
+)

@@ -79,7 +79,7 @@ def test_paths(tmp_path):
     (one,) = load_dataset(path, train_fraction=0.4)
     assert one.train_length == 1
     assert [s.name for s in load_dataset(str(tmp_path), train_fraction=0.4)] == ["pump"]
-    with pytest.raises(DatasetNotFoundError, match=r"neither a known data set \(SMAP, MSL, SKAB\) nor a file"):
+    with pytest.raises(DatasetNotFoundError, match=r"neither a known data set \(SMAP, MSL, .*TSB-AD-U\) nor a file"):
         load_dataset("nothing")
 
 
