@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tsad_cli.output import AsJson, console, fail
+from tsad_cli.report import ReportSeries
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -65,6 +66,7 @@ def backtest(
     point_adjusted: Annotated[
         bool, typer.Option("--point-adjusted", help="Show point-adjusted F1 too, beside what a random score gets.")
     ] = False,
+    report_series: ReportSeries = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure detectors on labelled recordings, with the engine of the daemon.
@@ -79,6 +81,7 @@ def backtest(
     from evaluation.backtest.measures import MeasureSettings, parse_vus_length
     from evaluation.errors import DatasetError, EvaluationError, InvalidInputError, PublishedResultsError
     from evaluation.published.read import read_published
+    from evaluation.report.page import SERIES_SHOWN
     from tsad.errors import TsadError
     from tsad.settings import AlarmSettings
 
@@ -106,6 +109,7 @@ def backtest(
                 progress=progress,
                 command=["tsad", *sys.argv[1:]],
                 published=theirs,
+                report_series=SERIES_SHOWN if report_series is None else report_series,
             )
     except ValidationError as error:
         fail("backtest", f"--false-alarms-per-day {false_alarms_per_day}: {error.errors()[0]['msg']}")
@@ -157,6 +161,7 @@ def _show(found: "Backtest", out: Path | None, *, point_adjusted: bool) -> None:
         typer.echo(f"{found.skipped} of {len(found.cells)} cells were finished in {out} already and were not run again")
     if out is not None:
         typer.echo(f"results: {out / 'results.json'}, {out / 'results.parquet'}; scores: {out / 'scores'}")
+        typer.echo(f"report: {out / 'report.html'}")
 
 
 def _show_published(published: dict[str, Any], tables: Iterable["Group"]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tsad_cli import backtest, datasets, demo, detectors, evaluate, service, simulate
+from tsad_cli import backtest, datasets, demo, detectors, evaluate, report, service, simulate
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ app.command("check")(service.check)
 app.add_typer(service.webhooks, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("backtest")(backtest.backtest)
+app.command("report")(report.report)
 app.command("simulate")(simulate.simulate_pump)
 app.command("detectors")(detectors.detectors)
 app.command("datasets")(datasets.datasets)

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["POINT_ADJUSTMENT_WARNING", "Summary", "summarise", "tables"]
+__all__ = ["COLUMNS", "POINT_ADJUSTMENT_WARNING", "Summary", "number", "summarise", "tables"]
 
 POINT_ADJUSTMENT_WARNING = (
     "pa-f1 is point-adjusted: one hit fills its whole event, and a random score gets the value beside it. "
@@ -133,7 +133,7 @@ def tables(cells: Sequence[Mapping[str, Any]], *, point_adjusted: bool = False) 
                 Text(summary.detector, style="dim" if summary.trivial else ""),
                 f"{summary.done}/{summary.series}",
                 *(_shown(summary, name) for name, _ in columns),
-                _number(summary.false_alarms_per_day),
+                number(summary.false_alarms_per_day),
                 f"{summary.seconds:.1f}",
                 end_section=last_trivial,
             )
@@ -143,10 +143,17 @@ def tables(cells: Sequence[Mapping[str, Any]], *, point_adjusted: bool = False) 
 def _shown(summary: Summary, name: str) -> str:
     mean = summary.means.get(name, float("nan"))
     spread = summary.spreads.get(name, float("nan"))
-    return _number(mean) if np.isnan(spread) or np.isnan(mean) else f"{_number(mean)} ± {spread:.3f}"
+    return number(mean) if np.isnan(spread) or np.isnan(mean) else f"{number(mean)} ± {spread:.3f}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure as tables print it.
+
+    Examples
+    --------
+    >>> number(0.12345), number(123.45), number(float("nan"))
+    ('0.123', '123.5', '-')
+    """
     if np.isnan(value):
         return "-"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -20,6 +20,8 @@ from evaluation.backtest.storage import ResultFolder, without_nan
 from evaluation.comparison.compare import compare
 from evaluation.datasets.schema import LabelledSeries
 from evaluation.published.compare import compare_published
+from evaluation.report.drill_down import keep_curves
+from evaluation.report.page import SERIES_SHOWN, write_report
 
 __all__ = ["Backtest", "backtest"]
 
@@ -68,6 +70,7 @@ def backtest(
     progress: Callable[[int, int], None] = lambda _done, _all: None,
     command: Sequence[str] | None = None,
     published: pl.DataFrame | None = None,
+    report_series: int = SERIES_SHOWN,
 ) -> Backtest:
     """Run every cell of a plan on every series.
 
@@ -78,7 +81,7 @@ def backtest(
     plan
         Detectors, mode, seeds, threshold.
     out
-        Folder of results; cells that are finished there are not run again.
+        Folder of results and of ``report.html``; cells that are finished there are not run again.
     jobs, backend
         Fan-out; see `evaluation.backtest.fan_out.run_cells`.
     progress
@@ -87,6 +90,8 @@ def backtest(
         For the provenance; by default this process's.
     published
         From `evaluation.published.read.read_published`; set beside the cells of the same files.
+    report_series
+        Series whose curves the page shows.
 
     Raises
     ------
@@ -122,4 +127,7 @@ def backtest(
     found = Backtest(ordered, origin, skipped, without_nan(compare(ordered)), without_nan(beside))
     if folder is not None:
         folder.write_results(found.as_dict())
+        for one in series:
+            keep_curves(folder.path, one, whole=plan.rows == "all")
+        write_report(folder.path, series_shown=report_series)
     return found
