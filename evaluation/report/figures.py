@@ -52,7 +52,7 @@ def forest_figure(pool: Mapping[str, Any]) -> dict[str, Any] | None:
         "layout": {
             "height": _MARGIN + _ROW * len(pairs) + 20,
             "margin": {"l": 10, "r": 20, "t": 10, "b": 50},
-            "xaxis": {"title": {"text": f"mean difference, first minus second   {better}"}, "zeroline": True},
+            "xaxis": {"title": {"text": f"mean difference, first minus second<br>{better}"}, "zeroline": True},
             "yaxis": {"automargin": True, "type": "category", "showgrid": False},
         },
         "zero": True,

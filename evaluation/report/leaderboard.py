@@ -58,7 +58,7 @@ def _hint(name: str) -> str:
 
 def _best_trivial(summaries: Sequence[Summary], name: str) -> float:
     """The highest mean of a trivial predictor, NaN where none has one or where lower is better."""
-    if not _NOTES[name].higher_is_better:
+    if not _NOTES[name].beatable:
         return float("nan")
     known = [s.means[name] for s in summaries if s.trivial and not np.isnan(s.means.get(name, float("nan")))]
     return max(known, default=float("nan"))

@@ -92,6 +92,8 @@ _NOTES: dict[str, tuple[str, str]] = {
     "oracle_pa_k_area": ("events covered in large part", "labels choose 101 thresholds"),
 }
 
+_OF_LABELS = frozenset({"affiliation_floor", "random_point_adjusted_f1"})
+
 
 @dataclass(frozen=True, slots=True)
 class MetricNote:
@@ -105,8 +107,9 @@ class MetricNote:
         ``primary``, ``secondary``, ``diagnostic`` or ``point-adjusted``.
     definition, range, rewards, fooled
         One sentence each.
-    higher_is_better
-        Which way is better.
+    beatable
+        Whether a detector that does not get more than the best trivial predictor has shown nothing: higher is better,
+        and the value is not one of the labels alone.
     """
 
     name: str
@@ -115,7 +118,7 @@ class MetricNote:
     range: str
     rewards: str
     fooled: str
-    higher_is_better: bool
+    beatable: bool
 
 
 def metric_notes() -> list[MetricNote]:
@@ -131,6 +134,7 @@ def metric_notes() -> list[MetricNote]:
     for name, metric in METRICS.items():
         shown = REPORT_NAMES.get(name, name)
         group = "point-adjusted" if shown in POINT_ADJUSTED else str(metric.group)
-        notes[shown] = MetricNote(shown, group, metric.definition, metric.range, *_NOTES[name], metric.higher_is_better)
+        beatable = metric.higher_is_better and name not in _OF_LABELS
+        notes[shown] = MetricNote(shown, group, metric.definition, metric.range, *_NOTES[name], beatable)
     order = [name for name in notes if name not in POINT_ADJUSTED] + list(POINT_ADJUSTED)
     return [notes[name] for name in order]

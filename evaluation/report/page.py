@@ -32,7 +32,7 @@ __all__ = ["LARGEST_MB", "SERIES_SHOWN", "write_report"]
 SERIES_SHOWN = 60
 """Series in the drill-down unless asked otherwise."""
 LARGEST_MB = 30.0
-"""The page is never larger, whatever is asked: browsers must open it, and people mail it."""
+"""Series are left out rather than make a larger page: browsers must open it, and people mail it."""
 
 _MB = 1_000_000
 _NAME = "report.html"
@@ -48,7 +48,7 @@ def write_report(folder: Path, *, series_shown: int = SERIES_SHOWN, largest_mb: 
     series_shown
         Series in the drill-down; more are spread evenly over all, so that none is picked for its looks.
     largest_mb
-        Largest size of the page in MB; the drill-down has what the rest leaves.
+        Largest size of the page in MB: the drill-down has what the library and the tables leave.
 
     Raises
     ------
@@ -59,12 +59,11 @@ def write_report(folder: Path, *, series_shown: int = SERIES_SHOWN, largest_mb: 
         raise InvalidInputError(f"{series_shown} series cannot be shown; give 0 or more")
     document = _read(folder)
     cells = document["cells"]
-    page = _Page(cells, document)
-    series = _drill_downs(folder, cells, series_shown, int(largest_mb * _MB) - page.size_without_series())
+    text = _with_series(_Page(cells, document), folder, cells, series_shown, int(largest_mb * _MB))
     path = folder / _NAME
     temporary = folder / "report.partial"
     try:
-        temporary.write_text(page.render(series), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -129,10 +128,6 @@ class _Page:
             "points": POINTS,
         }
 
-    def size_without_series(self) -> int:
-        """Bytes of the page without the drill-down."""
-        return len(self.render({"shown": [], "all": 0, "without_curves": 0, "by_size": False}).encode())
-
     def render(self, series: Mapping[str, Any]) -> str:
         """The page."""
         return self._template.render(**self._context, series=series)
@@ -166,13 +161,14 @@ def _published(published: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _drill_downs(folder: Path, cells: Sequence[Mapping[str, Any]], wanted: int, budget: int) -> dict[str, Any]:
-    """The series of the drill-down: spread evenly over all, as many as are wanted and fit."""
+def _with_series(page: _Page, folder: Path, cells: Sequence[Mapping[str, Any]], wanted: int, largest: int) -> str:
+    """The page with as many series as are wanted and fit, spread evenly over all."""
     by_series: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in cells:
         by_series.setdefault((cell["dataset"], cell["series"]), []).append(cell)
     keys = list(by_series)
     ready: dict[tuple[str, str], dict[str, Any] | None] = {}
+    without = len(page.render(_series([], len(keys))).encode())
     count, by_size = min(wanted, len(keys)), False
     while True:
         chosen = [keys[place] for place in np.unique(np.linspace(0, len(keys) - 1, count).round().astype(int))]
@@ -180,14 +176,23 @@ def _drill_downs(folder: Path, cells: Sequence[Mapping[str, Any]], wanted: int, 
             if key not in ready:
                 ready[key] = drill_down(folder, by_series[key])
         shown = [found for key in chosen if (found := ready[key]) is not None]
-        size = sum(len(json.dumps(found)) for found in shown)
-        if size <= budget or not shown:
-            break
-        # One less at least; about as many as fit, because series are about equally large.
-        count, by_size = min(count - 1, count * max(budget, 0) // size), True
+        text = page.render(_series(shown, len(keys), sum(ready[key] is None for key in chosen), by_size=by_size))
+        size = len(text.encode())
+        if size <= largest or not shown:
+            return text
+        # About as many as fit, because series are about equally large, and one less at least.
+        count, by_size = max(0, min(count - 1, count * (largest - without) // (size - without))), True
+
+
+def _series(
+    shown: Sequence[Mapping[str, Any]], every: int, without_curves: int = 0, *, by_size: bool = False
+) -> dict[str, Any]:
+    """What the template is told of the drill-down."""
     return {
         "shown": shown,
-        "all": len(keys),
-        "without_curves": sum(ready[key] is None for key in chosen),
+        "all": every,
+        "without_curves": without_curves,
         "by_size": by_size,
+        # One without events says nothing of most metrics, so the page does not open with it.
+        "first": next((place for place, one in enumerate(shown) if one["events"]), 0),
     }

@@ -74,7 +74,7 @@ def test_a_failed_cell_has_exit_code_one(recording, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset", "swat"], "neither a known data set"),
+        (["--dataset", "nowhere"], "neither a known data set"),
         (["--dataset", "FILE", "--detector", "deep"], "there is no detector 'deep'"),
         (["--dataset", "FILE", "--mode", "half"], "choose causal or full"),
         (["--dataset", "FILE", "--backend", "slurm"], "choose one of loky, threading, ray, dask"),
@@ -173,3 +173,16 @@ def test_missing_published_results_are_told_before_anything_runs(recording, tmp_
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is not a directory; give the one that holds tables" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_kept_backtest_has_a_report_with_as_many_series_as_asked_for(plants, tmp_path):
+    folder, published = plants
+    out = tmp_path / "out"
+    result = tsad("backtest", "--dataset", folder, "--out", out, "--report-series", "2", "--published", published)
+    assert f"report: {out / 'report.html'}" in result.stdout
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "2 of 6 series are shown" in page
+    assert "Published results" in page
+    assert "published: with hindsight, the whole file" in page
+    without = tsad("backtest", "--dataset", folder)
+    assert "report:" not in without.stdout

@@ -5,6 +5,9 @@
   const CHANNEL_HEIGHT = 64;
   const SCORE_HEIGHT = 92;
   const GAP = 26;
+  const ALARM_ROOM = 20; // below the last score
+  // Named here too: Plotly measures text before it inherits any font.
+  const FONT = "system-ui, sans-serif";
   const data = (id) => JSON.parse(document.getElementById(id).textContent);
   const make = (tag, text, name) => {
     const found = document.createElement(tag);
@@ -35,8 +38,8 @@
       showlegend: false,
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: colour("text"), family: "inherit", size: 12 },
-      hoverlabel: { font: { family: "inherit" } },
+      font: { color: colour("text"), family: FONT, size: 12 },
+      hoverlabel: { font: { family: FONT } },
     };
     for (const name of Object.keys(found)) {
       if (/^[xy]axis\d*$/.test(name)) found[name] = { ...axis, ...found[name] };
@@ -134,7 +137,7 @@
         colour: curves()[place % 8],
       })),
     ];
-    const all = panels.reduce((sum, panel) => sum + panel.height + GAP, 0);
+    const all = panels.reduce((sum, panel) => sum + panel.height + GAP, ALARM_ROOM);
     const layout = {
       height: all + 50,
       margin: { l: 70, r: 15, t: 5, b: 40 },
@@ -182,8 +185,8 @@
   function tellMetrics(series, notes, warning, trivial) {
     const table = make("table");
     const head = table.createTHead().insertRow();
-    for (const title of ["metric", "rewards", "is fooled by", ...series.detectors]) {
-      const cell = make("th", title);
+    for (const title of ["metric", ...series.detectors, "rewards", "is fooled by"]) {
+      const cell = make("th", title, series.detectors.includes(title) ? "" : "left");
       cell.scope = "col";
       head.append(cell);
     }
@@ -205,13 +208,13 @@
       const name = row.insertCell();
       name.className = "wrap";
       name.append(make("strong", note.name), make("br"), make("small", `${note.definition}; ${note.range}`));
-      row.append(make("td", note.rewards, "wrap"), make("td", note.fooled, "wrap"));
       const rivals = values.filter((value, place) => trivial.includes(series.detectors[place]) && value !== null);
-      const best = note.higher_is_better && rivals.length ? Math.max(...rivals) : Infinity * -1;
+      const best = note.beatable && rivals.length ? Math.max(...rivals) : -Infinity;
       values.forEach((value, place) => {
         const own = !trivial.includes(series.detectors[place]);
         row.append(make("td", shown(value), own && value !== null && value <= best ? "marked" : ""));
       });
+      row.append(make("td", note.rewards, "wrap"), make("td", note.fooled, "wrap"));
     }
     return table;
   }
@@ -229,7 +232,7 @@
       const buckets = series.bucket > 1 ? `; of every ${series.bucket} rows the smallest and the largest value` : "";
       const left = series.channels_in_all - series.channels.length;
       const channels = left > 0 ? `; ${left} more channels are not shown` : "";
-      const told = `${series.rows} rows, ${series.events.length} labelled stretches (red)${buckets}${channels}`;
+      const told = `rows: ${series.rows}; labelled stretches: ${series.events.length}${buckets}${channels}`;
       document.getElementById("series-facts").textContent = told;
       const errors = document.getElementById("series-errors");
       errors.replaceChildren(...Object.entries(series.errors).map(([name, error]) => make("li", `${name}: ${error}`)));
