@@ -6,7 +6,7 @@ TORCH ?= pinned
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow lint types layers check bench clean
+.PHONY: help install demo test test-slow lint types layers check bench bench-metrics clean
 
 help:
 	@echo "make install    build $(VENV) with everything the constraints file pins"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow  the tests that take over a minute each"
 	@echo "make check      lint, types and import layers, as in CI"
 	@echo "make bench      the benchmarks; tables go to standard output"
+	@echo "make bench-metrics  the metrics beside their reference packages (installs those into .venv-references)"
 	@echo "make clean      remove $(VENV) and caches"
 
 install: $(STAMP)
@@ -54,5 +55,11 @@ check: lint types layers
 bench: install
 	$(BIN)/python -m benchmarks
 
+# The reference packages need libraries older than ours, so they get an environment of their own.
+bench-metrics: install
+	@test -x .venv-references/bin/python || $(PYTHON) -m venv .venv-references
+	.venv-references/bin/python -m pip install --quiet --no-deps --requirement benchmarks/reference_requirements.txt
+	$(BIN)/python -m benchmarks metrics --references .venv-references/bin/python
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf $(VENV) .venv-references .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from tsad.errors import SnapshotError
 
-__all__ = ["PER_CHANNEL", "Field", "SeriesArrays", "by_series"]
+__all__ = ["PER_CHANNEL", "PER_LEARNT_ROW", "Field", "SeriesArrays", "by_series"]
 
 PER_CHANNEL = -1
 """Stands in a field's shape for "as many as the stream has channel columns"."""
+PER_LEARNT_ROW = -2
+"""Stands in a field's shape for "as many as the longest training part that is kept"."""
 
 
 def by_series(series: npt.NDArray[np.int32]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
@@ -66,7 +68,8 @@ class SeriesArrays:
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         self.capacity = 0
         self.width = 0
-        self._allocate(0, 0)
+        self.depth = 0
+        self._allocate(0, 0, 0)
 
     def __getattr__(self, name: str) -> npt.NDArray[Any]:
         try:
@@ -74,21 +77,22 @@ class SeriesArrays:
         except KeyError:
             raise AttributeError(name) from None
 
-    def _allocate(self, capacity: int, width: int) -> None:
+    def _allocate(self, capacity: int, width: int, depth: int) -> None:
+        sizes = {PER_CHANNEL: width, PER_LEARNT_ROW: depth}
         for name, field in self._fields.items():
-            shape = (capacity, *(width if n == PER_CHANNEL else n for n in field.shape))
+            shape = (capacity, *(sizes.get(n, n) for n in field.shape))
             fresh = np.full(shape, field.fill, dtype=field.dtype)
             old = self._arrays.get(name)
             if old is not None and old.size:
                 fresh[tuple(slice(0, n) for n in old.shape)] = old
             self._arrays[name] = fresh
-        self.capacity, self.width = capacity, width
+        self.capacity, self.width, self.depth = capacity, width, depth
 
-    def reserve(self, n_series: int, width: int = 0) -> None:
-        """Have room for `n_series` series of `width` channels; what is there keeps its values."""
-        if n_series > self.capacity or width > self.width:
+    def reserve(self, n_series: int, width: int = 0, depth: int = 0) -> None:
+        """Have room for `n_series` series of `width` channels and `depth` learnt rows; what is there keeps its values."""
+        if n_series > self.capacity or width > self.width or depth > self.depth:
             capacity = self.capacity if n_series <= self.capacity else max(n_series, self.capacity * 3 // 2, 8)
-            self._allocate(capacity, max(width, self.width))
+            self._allocate(capacity, max(width, self.width), max(depth, self.depth))
 
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
         """The first `n_series` rows, copied, of the arrays that do (or do not) change only by fitting."""
@@ -111,7 +115,7 @@ class SeriesArrays:
         missing = sorted(set(self._fields) - set(state))
         if missing:
             raise SnapshotError(f"the stored state lacks {missing}; it was made by another version")
-        n_series, width = 0, self.width
+        n_series, width, depth = 0, self.width, self.depth
         for name, field in self._fields.items():
             stored = state[name]
             if stored.dtype != np.dtype(field.dtype) or stored.ndim != 1 + len(field.shape):
@@ -122,12 +126,14 @@ class SeriesArrays:
             for declared, length in zip(field.shape, stored.shape[1:], strict=True):
                 if declared == PER_CHANNEL:
                     width = max(width, length)
+                elif declared == PER_LEARNT_ROW:
+                    depth = max(depth, length)
                 elif declared != length:
                     raise SnapshotError(
                         f"stored array {name!r} has shape {stored.shape}; settings ask for {field.shape}"
                     )
             n_series = max(n_series, stored.shape[0])
-        self.reserve(n_series, width)
+        self.reserve(n_series, width, depth)
         for name in self._fields:
             stored = state[name]
             self._arrays[name][tuple(slice(0, n) for n in stored.shape)] = stored

@@ -13,6 +13,7 @@ __all__ = ["create_detector", "detector_class", "detector_names", "detector_opti
 # Modules are imported when their detector is asked for: torch alone takes longer than everything else together.
 _CLASSES = {
     "robust": ("tsad.detectors.robust", "RobustDetector"),
+    "patchbank": ("tsad.detectors.patchbank", "PatchBankDetector"),
     "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),
     "autoencoder": ("tsad.detectors.autoencoder", "AutoencoderDetector"),
 }

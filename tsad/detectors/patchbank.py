@@ -1,0 +1,312 @@
+"""Windows against a bank of normal ones that keeps their amplitude: the default detector where there is history."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.detectors.base import Detector, Scores
+from tsad.errors import NotEnoughDataError
+from tsad.kernels.patchbank_rows import score_bank_rows, score_rows
+from tsad.observations import RowBatch, RowFlag
+from tsad.patch_scaling import Units, fit_patch_scaling
+from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays
+
+__all__ = ["PatchBankDetector"]
+
+_QUANTILE = 0.99
+_LEAST_USUAL = 1e-6
+_LEAST_USUAL_SHARE = 1e-3
+_SHORTEST = 8
+_LEAST_ROWS = 32
+
+
+class _Member(NamedTuple):
+    """One window width and distance; `univariate` tells whether series of one channel use it too."""
+
+    width: int
+    centred: bool
+    univariate: bool
+
+
+_MEMBERS = (
+    _Member(8, centred=False, univariate=False),
+    _Member(32, centred=False, univariate=True),
+    _Member(96, centred=False, univariate=True),
+    _Member(96, centred=True, univariate=True),
+)
+_WIDTHS = (8, 32, 96)
+
+
+class PatchBankDetector(Detector):
+    """Distance of the newest window to the second distinct nearest of all normal ones.
+
+    The bank holds the windows of the training part; a ring holds those of the recent past, so that what has become
+    usual is known after a while. Windows keep their amplitude: they are scaled by channel, never by window. Four
+    members look at 8, 32 and 96 rows, and at 96 rows without their level; each is divided by the 0.99 quantile of its
+    own scores in training, where every window is judged without its overlapping neighbours, and the ratios are added
+    up. Taking the second distinct neighbour, one odd stretch in the training part does not hide the next one.
+
+    The score of a row is that of the newest window, weighted towards its newest rows: among the windows that will
+    cover the row, this is what they are expected to say (delay 0). With hindsight the score of a row is the mean over
+    all windows that cover it.
+
+    Sources: discords by window distances, E. Keogh, J. Lin and A. Fu, "HOT SAX", ICDM 2005; the growing bank, the
+    distinct neighbour, the ratio calibration and the early score are this project's (docs/patchbank.md).
+
+    Parameters
+    ----------
+    bank_rows
+        Newest rows of the training part that are kept, at most.
+    ring_rows
+        Rows of the recent past whose windows count as normal.
+    repeats
+        How often an odd stretch may stand in the training part without being taken for normal.
+    clean_training
+        The training part is known to hold nothing odd: nearest neighbour, and the largest ratio instead of their sum.
+        Slightly sharper, without protection; `repeats` is 0 then.
+    units
+        ``shared`` where all channels are of one unit, ``mixed`` where not, ``auto`` to judge by magnitudes.
+    """
+
+    name: ClassVar[str] = "patchbank"
+    summary: ClassVar[str] = "windows against a growing bank of normal windows, amplitudes kept"
+    cost: ClassVar[Literal["light", "model", "foundation"]] = "light"
+    multivariate: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        bank_rows: int = 8192,
+        ring_rows: int = 2000,
+        repeats: int = 1,
+        clean_training: bool = False,
+        units: Units = "auto",
+    ) -> None:
+        if bank_rows < _LEAST_ROWS or ring_rows < 0 or repeats < 0:
+            raise ValueError(
+                f"bank_rows is {bank_rows}, ring_rows {ring_rows}, repeats {repeats}; need bank_rows >= {_LEAST_ROWS}, "
+                f"ring_rows >= 0 and repeats >= 0"
+            )
+        if units not in ("auto", "shared", "mixed"):
+            raise ValueError(f"units is {units!r}; choose auto, shared or mixed")
+        self._bank_rows = bank_rows
+        self._ring = ring_rows
+        self._order = 1 if clean_training else repeats + 1
+        self._summed = not clean_training
+        self._units = units
+        self._depth = ring_rows + max(_WIDTHS) + 1
+        self._member_width = np.array([_WIDTHS.index(m.width) for m in _MEMBERS], np.int64)
+        self._member_centred = np.array([m.centred for m in _MEMBERS], np.bool_)
+        k, n, twice = len(_WIDTHS), len(_MEMBERS), 2 * self._depth
+        self._arrays = SeriesArrays(
+            {
+                "n_channels": Field(np.int64, fitted=True),
+                "n_bank": Field(np.int64, fitted=True),
+                "location": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+                "factor": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
+                "widths": Field(np.int64, 1, (k,), fitted=True),
+                "centred_width": Field(np.int64, 1, fitted=True),
+                "width_used": Field(np.bool_, 0, (k,), fitted=True),
+                "member_on": Field(np.bool_, 0, (n,), fitted=True),
+                "usual": Field(np.float64, 1, (n,), fitted=True),
+                "explaining": Field(np.int64, fitted=True),
+                "band": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+                "bank": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
+                "bank_means": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
+                "bank_good": Field(np.bool_, 0, (k, PER_LEARNT_ROW), fitted=True),
+                "bank_sums": Field(np.float64, 0, (k, PER_LEARNT_ROW)),
+                "ring_sums": Field(np.float64, 0, (k, ring_rows + 1)),
+                "history": Field(np.float32, 0, (PER_CHANNEL, twice)),
+                "history_means": Field(np.float32, 0, (PER_CHANNEL, twice)),
+                "history_good": Field(np.bool_, 0, (k, twice)),
+                "absent": Field(np.bool_, 0, (PER_CHANNEL, twice)),
+                "gaps": Field(np.int64, 0, (k,)),
+                "newest": Field(np.int64),
+                "run": Field(np.int64),
+            },
+        )
+
+    @property
+    def window(self) -> int:
+        """Steps of context that one score uses (fewer after a short training part)."""
+        return max(_WIDTHS)
+
+    @property
+    def min_train(self) -> int:
+        """Rows that `fit` needs at least."""
+        return _LEAST_ROWS
+
+    def reserve(self, n_series: int, n_channels: int) -> None:
+        """Have room for `n_series` series of up to `n_channels` channels."""
+        self._arrays.reserve(n_series, n_channels)
+
+    def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Fill the bank, and judge every row of it against the rest; see `Detector.fit`."""
+        _, early = self._learn(series, train, times, delay=0)
+        on = self._arrays.member_on[series]
+        ratios = early[:, on] / self._arrays.usual[series, on]
+        scores = np.full(len(train), np.nan)
+        scores[len(train) - len(early) :] = ratios.sum(axis=1) if self._summed else ratios.max(axis=1)
+        return scores
+
+    def _learn(
+        self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64], *, delay: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Distances and early scores of the bank's rows, float64[n_bank, members], NaN where there is none."""
+        usable = int(np.count_nonzero(~np.isnan(train).all(axis=1)))
+        if usable < _LEAST_ROWS:
+            raise NotEnoughDataError(f"patchbank needs {_LEAST_ROWS} rows with values, there are {usable}")
+        kept = np.ascontiguousarray(train[-self._bank_rows :])
+        rows, channels = kept.shape
+        breaks = _breaks(times[-self._bank_rows :])
+        scaling = fit_patch_scaling(kept, self._units)
+        widths = np.array([w if rows > 3 * w else max(_SHORTEST, rows // 4) for w in _WIDTHS], np.int64)
+        on = np.array([m.univariate or channels > 1 for m in _MEMBERS], np.bool_)
+        explaining = int(np.flatnonzero(on & ~self._member_centred)[0])
+        self._arrays.reserve(series + 1, channels, rows)
+        a = self._arrays
+        for name in ("bank_sums", "ring_sums", "history", "history_means", "history_good", "absent", "gaps"):
+            getattr(a, name)[series] = 0
+        a.n_channels[series], a.n_bank[series] = channels, rows
+        a.location[series, :channels], a.factor[series, :channels] = scaling.location, scaling.factor
+        a.widths[series], a.centred_width[series] = widths, widths[-1]
+        a.member_on[series], a.explaining[series] = on, explaining
+        a.width_used[series] = used = np.isin(np.arange(len(_WIDTHS)), self._member_width[on])
+        bank = _scaled(kept, scaling.location, scaling.factor, breaks)
+        a.bank[series, :channels, :rows] = bank.T
+        a.bank_means[series, :channels, :rows] = _means(bank, int(widths[-1])).T
+        for k, width in enumerate(widths):
+            a.bank_good[series, k, :rows] = _good(kept[:, scaling.factor != 0], breaks, int(width))
+        nearest, early = (np.full((rows, len(_MEMBERS)), np.nan) for _ in range(2))
+        residuals = np.full((rows, channels), np.nan)
+        run = score_bank_rows(
+            kept, breaks, scaling.location, scaling.factor, widths, used, self._member_width, self._member_centred,
+            int(widths[-1]), self._order, self._ring, self._depth, delay, a.bank[series, :channels, :rows],
+            a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows], a.history[series], a.absent[series],
+            a.history_good[series], a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows],
+            a.ring_sums[series], nearest, early, residuals, explaining,
+        )  # fmt: skip
+        a.newest[series], a.run[series] = rows - 1, run
+        size = float(np.sqrt(np.mean(bank.astype(np.float64) ** 2) * channels))
+        for m in np.flatnonzero(on):
+            a.usual[series, m] = _usual(early[:, m], size)
+        for c in range(channels):
+            known = residuals[:, c][~np.isnan(residuals[:, c])]
+            a.band[series, c] = np.quantile(known, _QUANTILE) if known.size else 0.0
+        return nearest, early
+
+    def score(self, rows: RowBatch) -> Scores:
+        """Score rows; see `Detector.score`."""
+        scores, _ = self._score(rows, with_nearest=False)
+        return scores
+
+    def _score(self, rows: RowBatch, *, with_nearest: bool) -> tuple[Scores, npt.NDArray[np.float64]]:
+        a = self._arrays
+        out = Scores.empty(len(rows), rows.values.shape[1])
+        nearest = np.full((len(rows) if with_nearest else 0, len(_MEMBERS)), np.nan)
+        score_rows(
+            rows.series, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest, a.run,
+            a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on, a.centred_width,
+            a.usual, self._order, self._summed, self._ring, self._depth, 0, a.explaining, a.bank, a.bank_good,
+            a.bank_means, a.history, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums,
+            a.band, out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
+        )  # fmt: skip
+        return out, nearest
+
+    def score_all(
+        self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64], train_rows: int = 0
+    ) -> npt.NDArray[np.float64]:
+        """Settled scores: the mean over all windows that cover a row; see `Detector.score_all`."""
+        learnt = train_rows or min(len(values), self._bank_rows)
+        one = PatchBankDetector(
+            bank_rows=self._bank_rows, ring_rows=self._ring, repeats=self._order - 1,
+            clean_training=not self._summed, units=self._units,
+        )  # fmt: skip
+        one.reserve(1, values.shape[1])
+        prefix, _ = one._learn(0, values[:learnt], times[:learnt], delay=0)
+        rest = values[learnt:]
+        zeros = np.zeros(len(rest), np.int64)
+        flags = _breaks(times)[learnt:].astype(np.uint8) * np.uint8(RowFlag.BREAK)
+        rows = RowBatch(zeros.astype(np.int32), times[learnt:], rest, flags, zeros.astype(np.int32), zeros)
+        _, nearest = one._score(rows, with_nearest=True)
+        a = one._arrays
+        size = float(np.sqrt(np.mean(a.bank[0].astype(np.float64) ** 2) * values.shape[1]))
+        ratios = []
+        for m in np.flatnonzero(a.member_on[0]):
+            width = int(a.widths[0, self._member_width[m]])
+            windows = np.concatenate([np.full(learnt - len(prefix), np.nan), prefix[:, m], nearest[:, m]])
+            settled = _settled(windows, width)
+            inside = _settled(windows[:learnt], width)
+            ratios.append(settled / _usual(inside, size))
+        return np.asarray(np.sum(ratios, axis=0) if self._summed else np.max(ratios, axis=0))
+
+    def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
+        """What was learnt by fitting, or else the streaming state."""
+        return self._arrays.state(n_series, fitted=fitted)
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continue from the union of both states."""
+        self._arrays.restore(state)
+
+
+def _breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether time is missing before a row."""
+    found = np.zeros(len(times), np.bool_)
+    if len(times) > 1:
+        steps = np.diff(times)
+        found[1:] = steps > 1.5 * np.median(steps)
+    return found
+
+
+def _scaled(
+    values: npt.NDArray[np.float32],
+    location: npt.NDArray[np.float64],
+    factor: npt.NDArray[np.float64],
+    breaks: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """Rows as the bank keeps them, float32[t, c]: a missing value stands at the last one since the last break."""
+    scaled = np.clip((values.astype(np.float64) - location) * factor, -1e4, 1e4)
+    rows = np.arange(len(values))
+    started = np.maximum.accumulate(np.where(breaks, rows, 0))
+    for c in range(values.shape[1]):
+        last = np.maximum.accumulate(np.where(np.isnan(scaled[:, c]), -1, rows))
+        scaled[:, c] = np.where(last >= started, scaled[last, c], 0.0)
+    return scaled.astype(np.float32)
+
+
+def _means(bank: npt.NDArray[np.float32], width: int) -> npt.NDArray[np.float32]:
+    """Mean of the window that ends at each row, float32[t, c]; summed from the newest row, as the stream does."""
+    total = np.zeros(bank.shape)
+    for a in range(width):
+        total[a:] += bank[: len(bank) - a]
+    return np.asarray(total / width, dtype=np.float32)
+
+
+def _good(values: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    """Whether the window that ends at each row is whole, and at least half of its values are there."""
+    rows = np.arange(len(values))
+    run = rows - np.maximum.accumulate(np.where(breaks, rows, 0)) + 1
+    missing = np.concatenate([[0], np.cumsum(np.isnan(values).sum(axis=1))])
+    inside = missing[1:] - missing[np.maximum(rows + 1 - width, 0)]
+    return np.asarray((run >= width) & (2 * inside <= width * values.shape[1]), dtype=np.bool_)
+
+
+def _usual(scores: npt.NDArray[np.float64], size: float) -> float:
+    """The 0.99 quantile of scores in training, with a floor for a training part that repeats itself exactly."""
+    known = scores[~np.isnan(scores)]
+    quantile = float(np.quantile(known, _QUANTILE)) if known.size else 0.0
+    return max(quantile, _LEAST_USUAL, _LEAST_USUAL_SHARE * size)
+
+
+def _settled(windows: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    """Mean over the windows (by their last row) that cover each row, float64[t]; NaN where none does."""
+    known = ~np.isnan(windows)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, windows, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    first = np.arange(len(windows))
+    last = np.minimum(first + width, len(windows))
+    count = counts[last] - counts[first]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(count > 0, (sums[last] - sums[first]) / count, np.nan))

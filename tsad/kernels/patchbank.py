@@ -1,0 +1,270 @@
+"""The loops of `tsad.detectors.patchbank`.
+
+Rows come one at a time, and with each the squared distance of the newest window to every window of the bank and of the
+ring is brought up to date: the pair that enters is added, the pair that leaves is subtracted, whatever the width. The
+bank's sums are kept by ``(j - t) mod N`` and the ring's by lag, so nothing is ever shifted. All pairs are computed by
+one function from the same stored float32 values, so what was added is exactly what is subtracted; the rest of the
+rounding is removed by computing the sums anew now and then.
+
+Layouts: ``bank[c, j]`` with the j-th row of the training part; ``history[c, p]`` with the last L rows twice, so that any
+L of them lie side by side: the newest at ``end = newest mod L + L``.
+"""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["REFRESH_ROWS", "advance", "distances_of_window", "early_score", "row_distances", "two_nearest"]
+
+REFRESH_ROWS = 4096
+"""Rows after which the sums are computed anew."""
+_BLOCK = 256
+
+
+@njit(cache=True, nogil=True)
+def row_distances(values, x, missing, channels, low, high, out):
+    """Squared distances of row x to columns low..high-1 of values; missing channels are left out and made up for.
+
+    In float32, four channels at a time: this is where the time goes.
+    """
+    used = 0
+    there = np.empty(channels, np.int64)
+    for c in range(channels):
+        if not missing[c]:
+            there[used] = c
+            used += 1
+    # Slices from 0 on: with other bounds the compiler must reckon with negative places, and does not vectorise.
+    o = out[low:high]
+    m = len(o)
+    for j in range(m):
+        o[j] = np.float32(0.0)
+    n = 0
+    while n + 4 <= used:
+        c0, c1, c2, c3 = there[n], there[n + 1], there[n + 2], there[n + 3]
+        x0, x1, x2, x3 = x[c0], x[c1], x[c2], x[c3]
+        v0, v1, v2, v3 = values[c0, low:high], values[c1, low:high], values[c2, low:high], values[c3, low:high]
+        for j in range(m):
+            d0 = x0 - v0[j]
+            d1 = x1 - v1[j]
+            d2 = x2 - v2[j]
+            d3 = x3 - v3[j]
+            o[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+        n += 4
+    while n < used:
+        own, v = x[there[n]], values[there[n], low:high]
+        for j in range(m):
+            d = own - v[j]
+            o[j] += d * d
+        n += 1
+    if 0 < used < channels:
+        factor = np.float32(channels / used)
+        for j in range(m):
+            o[j] *= factor
+
+
+@njit(cache=True, nogil=True)
+def _exchange(sums, entering, leaving):
+    """Add what enters and subtract what leaves, place by place."""
+    for i in range(len(sums)):
+        sums[i] += np.float64(entering[i]) - np.float64(leaving[i])
+
+
+@njit(cache=True, nogil=True)
+def _refresh(bank, history, absent, channels, rows, ring, end, newest, width, bank_sums, ring_sums, scratch):
+    """Compute the sums of one width from nothing."""
+    for j in range(rows):
+        bank_sums[j] = 0.0
+    for r in range(ring + 1):
+        ring_sums[r] = 0.0
+    offset = newest % rows
+    for a in range(width):
+        row_distances(bank, history[:, end - a], absent[:, end - a], channels, 0, rows - a, scratch)
+        for j in range(width - 1, rows):
+            q = j - offset
+            bank_sums[q + rows if q < 0 else q] += scratch[j - a]
+        # Windows at lag l end at end - l; its row a lies at end - l - a.
+        first = end - ring - a
+        row_distances(history, history[:, end - a], absent[:, end - a], channels, first, end - a, scratch)
+        for r in range(ring):
+            ring_sums[r] += scratch[first + r]
+
+
+@njit(cache=True, nogil=True)
+def advance(
+    bank, history, absent, channels, rows, ring, end, newest, widths, used, bank_sums, ring_sums, entering, leaving
+):  # fmt: skip
+    """Take the newest row, which stands in `history` already, into the sums of every width."""
+    if newest % REFRESH_ROWS == 0:
+        for k in range(len(widths)):
+            if used[k]:
+                _refresh(
+                    bank, history, absent, channels, rows, ring, end, newest, widths[k], bank_sums[k], ring_sums[k],
+                    leaving,
+                )  # fmt: skip
+        return
+    offset = newest % rows
+    row_distances(bank, history[:, end], absent[:, end], channels, 0, rows, entering)
+    for k in range(len(widths)):
+        if not used[k]:
+            continue
+        width = widths[k]
+        sums = bank_sums[k]
+        old = end - width
+        row_distances(bank, history[:, old], absent[:, old], channels, 0, rows - width, leaving)
+        # j - offset wraps once: two straight runs.
+        low, high = width, min(offset, rows)
+        if low < high:
+            _exchange(sums[low - offset + rows : high - offset + rows], entering[low:high], leaving[: high - low])
+        low = max(width, offset)
+        if low < rows:
+            _exchange(sums[low - offset : rows - offset], entering[low:rows], leaving[low - width : rows - width])
+        # The first window of the bank has no predecessor.
+        total = 0.0
+        for a in range(width):
+            at = width - 1 - a
+            row_distances(bank, history[:, end - a], absent[:, end - a], channels, at, at + 1, leaving)
+            total += leaving[at]
+        q = width - 1 - offset
+        sums[q + rows if q < 0 else q] = total
+    row_distances(history, history[:, end], absent[:, end], channels, end - ring, end, entering)
+    for k in range(len(widths)):
+        if not used[k]:
+            continue
+        width = widths[k]
+        sums = ring_sums[k]
+        old = end - width
+        row_distances(history, history[:, old], absent[:, old], channels, old - ring, old, leaving)
+        _exchange(sums[:ring], entering[end - ring : end], leaving[old - ring : old])
+
+
+@njit(cache=True, nogil=True)
+def distances_of_window(
+    bank_sums, ring_sums, bank_good, history_good, rows, ring, end, newest, first, width, level_bank, level_ring,
+    centred, out,
+):  # fmt: skip
+    """Mean squared distances of the newest window to all others, infinite where there is none to compare with.
+
+    ``out[j]`` is the bank's window ending at j, ``out[rows + r]`` that at lag ``ring - r``. `first` is the number of the
+    bank's row 0: within the bank windows on both sides count, as long as they do not overlap. `level_bank` and
+    `level_ring` (by place in the history) are the squared distances between means, taken off where `centred`.
+    """
+    offset = newest % rows
+    if offset:
+        _means(bank_sums[rows - offset : rows], level_bank[:offset], width, centred, out[:offset])
+    _means(bank_sums[: rows - offset], level_bank[offset:rows], width, centred, out[offset:rows])
+    _means(ring_sums[:ring], level_ring[end - ring : end], width, centred, out[rows : rows + ring])
+    for j in range(rows):
+        if not bank_good[j]:
+            out[j] = np.inf
+    ring_good = history_good[end - ring : end]
+    for r in range(ring):
+        if not ring_good[r]:
+            out[rows + r] = np.inf
+    _exclude(out, newest, width, rows, ring, newest, first)
+    # The same window is not offered twice: the bank has its rows already.
+    for r in range(min(ring, max(0, first + rows - newest + ring))):
+        out[rows + r] = np.inf
+
+
+@njit(cache=True, nogil=True)
+def _means(sums, level, width, centred, out):
+    share = 1.0 / width
+    if centred:
+        for i in range(len(out)):
+            out[i] = np.float32(max(sums[i] * share - np.float64(level[i]), 0.0))
+    else:
+        for i in range(len(out)):
+            out[i] = np.float32(max(sums[i] * share, 0.0))
+
+
+@njit(cache=True, nogil=True)
+def _exclude(distances, number, width, rows, ring, newest, first):
+    """Rule out what overlaps the window that ends at row `number`."""
+    low, high = number - width + 1, number + width
+    for j in range(max(0, low - first), min(rows, high - first)):
+        distances[j] = np.inf
+    shift = ring - newest
+    for r in range(max(0, low + shift), min(ring, high + shift)):
+        distances[rows + r] = np.inf
+
+
+@njit(cache=True, nogil=True)
+def _nearest(bits):
+    """Place of the smallest value, the first of equals: by blocks, whose minima of integers are vectorised."""
+    best, block = np.int32(2147483647), -1
+    for start in range(0, len(bits), _BLOCK):
+        part = bits[start : start + _BLOCK]
+        low = np.int32(2147483647)
+        for i in range(len(part)):
+            low = min(low, part[i])
+        if low < best:
+            best, block = low, start
+    if block < 0:
+        return -1
+    for i in range(block, len(bits)):
+        if bits[i] == best:
+            return i
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def two_nearest(distances, rows, ring, newest, first, width, order):
+    """Place of the nearest window, or of the `order`-th distinct one, and its distance; -1 where there is none.
+
+    Distinct is what does not overlap any nearer one that was taken. With fewer distinct windows the last found counts.
+    `distances`, float32 and not negative, are used up.
+    """
+    place, found = -1, np.inf
+    window = distances[: rows + ring]
+    # Floats that are not negative have the order of their bits.
+    bits = window.view(np.int32)
+    for m in range(order):
+        at = _nearest(bits)
+        if at < 0 or np.isinf(window[at]):
+            break
+        place, found = at, np.float64(window[at])
+        if m + 1 < order:
+            number = first + at if at < rows else newest - ring + (at - rows)
+            _exclude(distances, number, width, rows, ring, newest, first)
+    return place, found
+
+
+@njit(cache=True, nogil=True)
+def early_score(
+    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, width, delay, centred, complete,
+    weights, shares,
+):  # fmt: skip
+    """Score at `delay` rows behind the newest one, from the newest window and its match; fills each channel's share.
+
+    Residuals count by how many of the windows over that row cover them too. `complete` says that nothing is missing in
+    the window; `weights` is room for `width` values.
+    """
+    match = place if place < rows else end - ring + (place - rows)
+    whole = 0.0
+    for i in range(width):
+        g = float(width - abs(width - 1 - i - delay))
+        whole += g
+        weights[i] = g
+        if not complete:
+            used = 0
+            for c in range(channels):
+                used += not absent[c, end - width + 1 + i]
+            weights[i] = g * channels / used if used else 0.0
+    total = 0.0
+    for c in range(channels):
+        own = history[c, end - width + 1 : end + 1]
+        gone = absent[c, end - width + 1 : end + 1]
+        if place < rows:
+            other = bank[c, match - width + 1 : match + 1]
+            level = np.float64(history_means[c, end]) - np.float64(bank_means[c, match])
+        else:
+            other = history[c, match - width + 1 : match + 1]
+            level = np.float64(history_means[c, end]) - np.float64(history_means[c, match])
+        shift = level if centred else 0.0
+        share = 0.0
+        for i in range(width):
+            if complete or not gone[i]:
+                d = np.float64(own[i]) - np.float64(other[i]) - shift
+                share += weights[i] * d * d
+        shares[c] = share
+        total += share
+    return np.sqrt(total / whole)

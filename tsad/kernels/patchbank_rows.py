@@ -1,0 +1,198 @@
+"""One row after the other for `tsad.detectors.patchbank`: take it in, judge the window that it completes."""
+
+import numpy as np
+from numba import njit
+
+from tsad.kernels.patchbank import advance, distances_of_window, early_score, row_distances, two_nearest
+
+__all__ = ["score_bank_rows", "score_rows"]
+
+_FARTHEST = 1e4
+"""Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
+
+
+@njit(cache=True, nogil=True)
+def _take(
+    x, is_break, channels, rows, ring, depth, newest, location, factor, widths, used, centred_width, bank, history,
+    absent, history_good, history_means, gaps, run, bank_sums, ring_sums, entering, leaving,
+):  # fmt: skip
+    """Put a row into the history and bring all sums up to date; returns where it stands and its run since a break."""
+    at = newest % depth
+    before = (newest - 1) % depth
+    end = at + depth
+    run = 1 if is_break else run + 1
+    missing, known = 0, 0
+    for c in range(channels):
+        if factor[c] == 0.0:
+            # Never seen in training: there is nothing to compare it with.
+            absent[c, at] = absent[c, end] = True
+            continue
+        known += 1
+        value = np.float64(x[c])
+        gone = np.isnan(value)
+        if gone:
+            # As a part of the bank the row stands at its last value; as a query it is left out.
+            scaled = np.float32(0.0) if run == 1 else history[c, before]
+            missing += 1
+        else:
+            scaled = np.float32(min(max((value - location[c]) * factor[c], -_FARTHEST), _FARTHEST))
+        history[c, at] = history[c, end] = scaled
+        absent[c, at] = absent[c, end] = gone
+    for k in range(len(widths)):
+        width = widths[k]
+        left = 0
+        for c in range(channels):
+            left += factor[c] != 0.0 and absent[c, end - width]
+        gaps[k] += missing - (left if newest >= width else 0)
+        good = run >= width and 2 * gaps[k] <= width * known
+        history_good[k, at] = history_good[k, end] = good
+    for c in range(channels):
+        total = 0.0
+        for a in range(centred_width):
+            total += history[c, end - a]
+        history_means[c, at] = history_means[c, end] = total / centred_width
+    advance(
+        bank, history, absent, channels, rows, ring, end, newest, widths, used, bank_sums, ring_sums, entering, leaving
+    )
+    return end, run
+
+
+@njit(cache=True, nogil=True)
+def score_bank_rows(
+    values, breaks, location, factor, widths, used, member_width, member_centred, centred_width, order, ring, depth, delay,
+    bank, bank_good, bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums, nearest,
+    early, residuals, explaining,
+):  # fmt: skip
+    """Judge every row of a training part against the rest of it; returns the run since the last break.
+
+    `values` are its rows from the bank's first on; ``nearest[t, m]`` and ``early[t, m]`` become the distances of the
+    window ending at t and the score at `delay`; ``residuals[t, c]`` that of the newest row for member `explaining`.
+    """
+    rows, channels = values.shape
+    size = max(rows, 2 * depth)
+    entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    nothing = np.zeros(channels, np.bool_)
+    distances, shares = np.empty(rows + ring, np.float32), np.zeros(channels)
+    weights = np.empty(widths.max())
+    known = 0
+    for c in range(channels):
+        known += factor[c] != 0.0
+    run = 0
+    for t in range(rows):
+        end, run = _take(
+            values[t], breaks[t], channels, rows, ring, depth, t, location, factor, widths, used, centred_width, bank,
+            history, absent, history_good, history_means, gaps, run, bank_sums, ring_sums, entering, leaving,
+        )  # fmt: skip
+        # What entered and left is in the sums now: the same room holds the distances between levels.
+        row_distances(bank_means, history_means[:, end], nothing, channels, 0, rows, entering)
+        row_distances(history_means, history_means[:, end], nothing, channels, end - ring, end, leaving)
+        for m in range(len(member_width)):
+            k = member_width[m]
+            if not history_good[k, end]:
+                continue
+            distances_of_window(
+                bank_sums[k], ring_sums[k], bank_good[k], history_good[k], rows, ring, end, t, 0, widths[k], entering,
+                leaving, member_centred[m], distances,
+            )  # fmt: skip
+            place, found = two_nearest(distances, rows, ring, t, 0, widths[k], order)
+            if place < 0:
+                continue
+            nearest[t, m] = np.sqrt(found)
+            early[t, m] = early_score(
+                bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k], delay,
+                member_centred[m], gaps[k] == 0 and known == channels, weights, shares,
+            )  # fmt: skip
+            if m == explaining:
+                for c in range(channels):
+                    other = bank[c, place] if place < rows else history[c, end - ring + (place - rows)]
+                    residuals[t, c] = abs(history[c, end] - other)
+    return run
+
+
+@njit(cache=True, nogil=True)
+def score_rows(
+    series, values, breaks, n_channels, n_bank, newest, run, location, factor, widths, used, member_width,
+    member_centred, member_on, centred_width, usual, order, summed, ring, depth, delay, explaining, bank, bank_good, bank_means,
+    history, absent, history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason, contributions,
+    expected, lower, upper, nearest,
+):  # fmt: skip
+    """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows."""
+    size = max(bank.shape[2], 2 * depth)
+    entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    nothing = np.zeros(values.shape[1], np.bool_)
+    distances = np.empty(bank.shape[2] + ring, np.float32)
+    shares, weights = np.zeros(values.shape[1]), np.empty(widths.max() if len(widths) else 0)
+    for i in range(len(series)):
+        s = series[i]
+        channels, rows = n_channels[s], n_bank[s]
+        t = newest[s] + 1
+        newest[s] = t
+        end, run[s] = _take(
+            values[i], breaks[i], channels, rows, ring, depth, t, location[s], factor[s], widths[s], used[s],
+            centred_width[s], bank[s], history[s], absent[s], history_good[s], history_means[s], gaps[s], run[s],
+            bank_sums[s], ring_sums[s], entering, leaving,
+        )  # fmt: skip
+        row_distances(bank_means[s], history_means[s, :, end], nothing, channels, 0, rows, entering)
+        row_distances(history_means[s], history_means[s, :, end], nothing, channels, end - ring, end, leaving)
+        ready, seen, known = True, False, 0
+        for c in range(channels):
+            known += factor[s, c] != 0.0
+        for m in range(len(member_width)):
+            if member_on[s, m] and not history_good[s, member_width[m], end]:
+                ready = False
+        for c in range(channels):
+            seen = seen or not absent[s, c, end]
+        if not ready or not seen:
+            # The widest window is the last to be complete again after a break.
+            full = run[s] >= widths[s, len(widths[s]) - 1]
+            reason[i] = 3 if full or not seen else 2
+            continue
+        total, largest = 0.0, 0.0
+        for m in range(len(member_width)):
+            if not member_on[s, m]:
+                continue
+            k = member_width[m]
+            width = widths[s, k]
+            distances_of_window(
+                bank_sums[s, k], ring_sums[s, k], bank_good[s, k], history_good[s, k], rows, ring, end, t, 0, width,
+                entering, leaving, member_centred[m], distances,
+            )  # fmt: skip
+            place, found = two_nearest(distances, rows, ring, t, 0, width, order)
+            if place < 0:
+                ready = False
+                break
+            ratio = early_score(
+                bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end, place,
+                width, delay, member_centred[m], gaps[s, k] == 0 and known == channels, weights, shares,
+            ) / usual[s, m]  # fmt: skip
+            if len(nearest):
+                nearest[i, m] = np.sqrt(found)
+            total += ratio
+            largest = max(largest, ratio)
+            weight = 0.0
+            for c in range(channels):
+                weight += shares[c]
+            if weight > 0.0:
+                for c in range(channels):
+                    contributions[i, c] += ratio * shares[c] / weight
+            if m == explaining[s]:
+                for c in range(channels):
+                    if factor[s, c] == 0.0:
+                        continue
+                    unit = 1.0 / factor[s, c]
+                    other = bank[s, c, place] if place < rows else history[s, c, end - ring + (place - rows)]
+                    expected[i, c] = location[s, c] + other * unit
+                    lower[i, c] = expected[i, c] - band[s, c] * unit
+                    upper[i, c] = expected[i, c] + band[s, c] * unit
+        if not ready:
+            # Everything that was learnt has been taken out of the bank.
+            reason[i] = 3
+            contributions[i] = 0.0
+            continue
+        score[i] = total if summed else largest
+        weight = 0.0
+        for c in range(channels):
+            weight += contributions[i, c]
+        if weight > 0.0:
+            for c in range(channels):
+                contributions[i, c] /= weight
