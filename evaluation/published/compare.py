@@ -1,5 +1,6 @@
 """Our results beside published ones, on exactly the same files."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,6 @@ _HINDSIGHT = (
 CAVEATS = (
     _HINDSIGHT,
     "Published F1 values are the best over all thresholds; they are set beside our oracle values.",
-    "Their soft labels are as long as a period of the file; ours are as long as the backtest says (`--vus-length`).",
 )
 
 _SUITES = {"TSB-AD-U": "U", "TSB-AD-M": "M"}
@@ -53,10 +53,10 @@ def compare_published(cells: Sequence[Mapping[str, Any]], published: pl.DataFram
     Returns
     -------
     dict
-        JSON-ready: ``caveats``, ``matched`` and ``unmatched`` (how many series), ``runs``: an entry a suite, mode and
-        metric with ``files``, ``scored_rows``, ``vus_lengths``, ``same_algorithm`` (differences of pairs of
-        `SAME_ALGORITHM`) and ``means`` (ours and theirs, best first, on the files where every detector of ours has a
-        value; ``left_out`` names published detectors that lack one of these).
+        JSON-ready: ``caveats``; ``values`` and ``values_hash``, what was compared with; ``matched`` and ``unmatched``,
+        how many series; ``runs``: an entry a suite, mode and metric with ``files``, ``scored_rows``, ``vus_lengths``,
+        ``same_algorithm`` (differences of pairs of `SAME_ALGORITHM`) and ``means`` (ours and theirs, best first, on
+        the files where every detector of ours has a value; ``left_out`` names published detectors that lack one).
     """
     suites = _suites_of(cells, published)
     series = {(str(cell["dataset"]), str(cell["series"])) for cell in cells}
@@ -72,6 +72,8 @@ def compare_published(cells: Sequence[Mapping[str, Any]], published: pl.DataFram
                     runs.append({"suite": suite, "mode": mode, "metric": metric} | run)
     return {
         "caveats": list(CAVEATS),
+        "values": published.height,
+        "values_hash": hashlib.sha256(published.write_csv().encode()).hexdigest()[:16],
         "matched": len(suites),
         "unmatched": len(series) - len(suites),
         "runs": sorted(runs, key=lambda run: (run["suite"] != "U", run["mode"], run["metric"] != "vus_pr")),

@@ -22,16 +22,21 @@ def protocol_text(run: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> protocol_text({"mode": "full", "scored_rows": ["all"]})
+    >>> protocol_text({"mode": "full", "scored_rows": ["all"], "metric": "vus_pr", "vus_lengths": ["auto"]})
     'ours: mode full, the whole file, as published'
-    >>> protocol_text({"mode": "causal", "scored_rows": ["test"]})
+    >>> protocol_text({"mode": "causal", "scored_rows": ["test"], "metric": "auc_pr", "vus_lengths": ["100"]})
     'ours: mode causal, the rows after the training part only; published: with hindsight, the whole file'
     """
     whole = run["scored_rows"] == ["all"]
     rows = "the whole file" if whole else "the rows after the training part only"
-    if whole and run["mode"] == "full":
-        return f"ours: mode full, {rows}, as published"
-    return f"ours: mode {run['mode']}, {rows}; published: with hindsight, the whole file"
+    ours, theirs = [f"mode {run['mode']}", rows], ["with hindsight", "the whole file"]
+    soft = run["metric"].startswith("vus_") and run["vus_lengths"] != ["auto"]
+    if soft:
+        ours.append(f"soft labels up to {', '.join(run['vus_lengths'])} rows")
+        theirs.append("up to a period of the file")
+    if whole and run["mode"] == "full" and not soft:
+        return f"ours: {', '.join(ours)}, as published"
+    return f"ours: {', '.join(ours)}; published: {', '.join(theirs)}"
 
 
 def published_tables(published: Mapping[str, Any]) -> Iterator[Group]:

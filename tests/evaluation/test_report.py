@@ -27,7 +27,7 @@ from evaluation.report.leaderboard import every_metric, leaderboards
 from evaluation.report.metric_notes import POINT_ADJUSTED, metric_notes
 from evaluation.report.page import write_report
 from tests.evaluation.backtest_parts import recording
-from tests.evaluation.report_parts import HOSTILE, run
+from tests.evaluation.report_parts import HOSTILE, HOSTILE_CHANNEL, run
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(evaluation.report.__path__, "evaluation.report."))
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -264,8 +264,10 @@ def test_names_of_users_are_never_markup(text):
     page = Page(text)
     assert HOSTILE not in text
     assert "<b>A</b>" not in text
+    assert HOSTILE_CHANNEL not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert page.json["series-0"]["series"] == HOSTILE
+    assert page.json["series-0"]["channels"][0]["name"] == HOSTILE_CHANNEL
     # Figures, metrics, facts, series, the library and the page's code: none that a name has opened.
     assert page.tags.count("script") == len(page.json) + 2
 

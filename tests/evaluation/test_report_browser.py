@@ -5,7 +5,7 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.evaluation.report_parts import HOSTILE, run
+from tests.evaluation.report_parts import HOSTILE, HOSTILE_CHANNEL, run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
@@ -57,9 +57,15 @@ def curves(page):
 def test_choosing_a_series_draws_its_curves_and_tells_its_metrics(page):
     assert page.locator("#series option").first.inner_text().endswith(HOSTILE)
     names = [name for name, _ in curves(page)]
-    assert names == ["a", "b", "score of robust; alarms below it", "score of sub-pca; alarms below it"]
+    assert names == [
+        "&lt;img src=x onerror=alert(1)&gt;",
+        "b",
+        "score of robust; alarms below it",
+        "score of sub-pca; alarms below it",
+    ]
     assert all(points == 200 for _, points in curves(page))
     assert page.locator("#curves .scatterlayer .trace").count() == 4
+    assert HOSTILE_CHANNEL in page.locator("#curves .annotation-text").first.text_content()
     page.locator("#series").select_option(index=5)
     assert page.locator("#series-facts").inner_text().startswith("rows: 360")
     assert "40 training rows" in page.locator("#series-errors").inner_text()

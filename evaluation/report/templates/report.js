@@ -5,7 +5,7 @@
   const CHANNEL_HEIGHT = 64;
   const SCORE_HEIGHT = 92;
   const GAP = 26;
-  const ALARM_ROOM = 20; // below the last score
+  const ALARM_ROOM = 16; // below each score
   // Named here too: Plotly measures text before it inherits any font.
   const FONT = "system-ui, sans-serif";
   const data = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -137,7 +137,8 @@
         colour: curves()[place % 8],
       })),
     ];
-    const all = panels.reduce((sum, panel) => sum + panel.height + GAP, ALARM_ROOM);
+    const roomOf = (panel) => panel.height + GAP + (panel.alarms ? ALARM_ROOM : 0);
+    const all = panels.reduce((sum, panel) => sum + roomOf(panel), ALARM_ROOM);
     const layout = {
       height: all + 50,
       margin: { l: 70, r: 15, t: 5, b: 40 },
@@ -155,7 +156,7 @@
       const number = place === 0 ? "" : String(place + 1);
       const high = (top - GAP) / all;
       const low = (top - GAP - panel.height) / all;
-      top -= GAP + panel.height;
+      top -= roomOf(panel);
       traces.push({
         type: "scatter", mode: "lines", x, y: curve(panel), yaxis: `y${number}`, name: escaped(panel.title),
         line: { color: panel.colour, width: 1.2 }, hovertemplate: "%{y:.5g}<extra></extra>",
