@@ -25,7 +25,7 @@ app.command("backtest")(backtest.backtest)
 app.command("report")(report.report)
 app.command("simulate")(simulate.simulate_pump)
 app.command("detectors")(detectors.detectors)
-app.command("datasets")(datasets.datasets)
+app.add_typer(datasets.datasets, name="datasets")
 app.command("evaluate")(evaluate.evaluate)
 
 

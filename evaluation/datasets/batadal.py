@@ -59,7 +59,7 @@ ATTACKS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 _TIME, _FLAG, _UNKNOWN = "DATETIME", "ATT_FLAG", -999
-_STAMP = "%d/%m/%y %H"
+_STAMP = "%d/%m/%y %H:%M"
 _TRAIN = ("train_normal.parquet", "BATADAL_dataset03.csv")
 _TEST = {
     "train-attacks": ("train_attacks.parquet", "BATADAL_dataset04.csv"),
@@ -115,7 +115,11 @@ def _find(directory: Path, files: Sequence[str]) -> Path | None:
 def _read(path: Path) -> pl.DataFrame:
     table = read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     # the second training file has a space before each name
-    return need_columns(path, table.rename(str.strip), (_TIME,))
+    table = need_columns(path, table.rename(str.strip), (_TIME,))
+    if table.schema[_TIME] != pl.String:
+        return table
+    # the contest writes hours without minutes, which no parser takes
+    return table.with_columns(pl.col(_TIME).str.strip_chars() + ":00")
 
 
 def _series(name: str, train_path: Path, train: pl.DataFrame, directory: Path) -> LabelledSeries:

@@ -150,10 +150,8 @@ class IntervalTable:
     def _numbers(self, column: pl.Series) -> NDArray[np.int64]:
         if column.dtype.is_integer():
             return column.to_numpy().astype(np.int64)
-        text = column.str.strip_chars()
-        # text is read as UTC where it names no zone; the order of day and month is not left to a guess
-        parsed = text.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False)
-        wrong = (parsed.is_null() | ~text.str.contains(r"^\d{4}-\d{2}-\d{2}")).to_numpy()
+        parsed = _iso(column)
+        wrong = parsed.is_null().to_numpy()
         if wrong.any():
             at = int(np.argmax(wrong))
             raise DatasetFormatError(
@@ -206,6 +204,19 @@ def _covered(rows: int, first: NDArray[np.int64], last: NDArray[np.int64]) -> ND
     np.add.at(edges, first, 1)
     np.add.at(edges, last + 1, -1)
     return np.asarray(np.cumsum(edges[:-1]) > 0)
+
+
+def _iso(column: pl.Series) -> pl.Series:
+    """ISO 8601 text as times in UTC, each cell for itself: one table may mix zones, spaces and missing seconds."""
+    return (
+        column.str.strip_chars()
+        .str.replace(" ", "T", literal=True)
+        .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00")
+        .str.replace(r"T(\d{2}:\d{2})(Z|[+-][\d:]+)?$", "T${1}:00${2}")
+        .str.replace(r"Z$", "+00:00")
+        .str.replace(r"(T[\d:.]+)$", "${1}+00:00")
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="ns", time_zone="UTC", strict=False)
+    )
 
 
 def _are_rows(path: Path, table: pl.DataFrame) -> bool:

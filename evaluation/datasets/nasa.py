@@ -23,10 +23,20 @@ from numpy.typing import NDArray
 from evaluation.datasets.entry import DatasetEntry, KnownCounts
 from evaluation.datasets.location import missing, pick
 from evaluation.datasets.schema import MINUTE, LabelledSeries, synthetic_times
-from evaluation.datasets.tables import open_archive, read_csv
+from evaluation.datasets.tables import archive_array, open_archive, read_csv
 from evaluation.errors import DatasetFormatError
 
-__all__ = ["ENTRIES", "FOLDER", "HOW_TO_GET", "LABEL_POLICY", "LICENCE", "Spacecraft", "load_nasa", "nasa_names"]
+__all__ = [
+    "ENTRIES",
+    "FOLDER",
+    "HOW_TO_GET",
+    "LABEL_POLICY",
+    "LICENCE",
+    "Spacecraft",
+    "load_nasa",
+    "nasa_left_out",
+    "nasa_names",
+]
 
 Spacecraft = Literal["SMAP", "MSL"]
 
@@ -63,6 +73,17 @@ def nasa_names(directory: Path, spacecraft: Spacecraft) -> tuple[str, ...]:
             f"{directory}: {absent} missing beside the rest; the download is not whole. {HOW_TO_GET}"
         )
     return tuple(_read_segments(labels_path, spacecraft))
+
+
+def nasa_left_out(directory: Path, spacecraft: Spacecraft) -> dict[str, int]:
+    """Return how many channels of the archive have no label row; one is known, MSL T-10."""
+    archive = directory / f"{spacecraft}.npz"
+    if not archive.is_file():
+        return {}
+    with open_archive(archive) as opened:
+        held = {key.split("/")[1] for key in opened if key.startswith("test/")}
+    count = len(held - set(nasa_names(directory, spacecraft)))
+    return {f"no label row in {LABELS}": count} if count else {}
 
 
 def load_nasa(directory: Path, spacecraft: Spacecraft, *, select: Sequence[str] | None = None) -> list[LabelledSeries]:
@@ -107,22 +128,31 @@ def _read_segments(path: Path, spacecraft: str) -> dict[str, tuple[list[list[int
     if not wanted <= set(table.columns):
         raise DatasetFormatError(f"{path}: columns {', '.join(sorted(wanted - set(table.columns)))} are missing")
     rows = table.filter(pl.col("spacecraft") == spacecraft)
-    return {
-        str(row["chan_id"]): (json.loads(row["anomaly_sequences"]), int(row["num_values"]))
-        for row in rows.iter_rows(named=True)  # a later row of the same channel replaces the earlier one
-    }
+    if rows.is_empty():
+        raise DatasetFormatError(f"{path}: no row is of spacecraft {spacecraft}; the file is cut short: fetch it again")
+    found: dict[str, tuple[list[list[int]], int]] = {}
+    for row in rows.iter_rows(named=True):  # a later row of the same channel replaces the earlier one
+        try:
+            found[str(row["chan_id"])] = (json.loads(row["anomaly_sequences"]), int(row["num_values"]))
+        except (TypeError, ValueError) as error:
+            raise DatasetFormatError(
+                f"{path}: the row of channel {row['chan_id']} is cut short or no list of segments; fetch it again"
+            ) from error
+    return found
 
 
 def _from_archive(opened: "np.lib.npyio.NpzFile", path: Path) -> _Parts:
     def parts(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        for part in ("train", "test"):
-            if f"{part}/{name}/value" not in opened:
-                raise DatasetFormatError(f"{path}: array {part}/{name}/value is missing; fetch the archive again")
-        train, test = (
-            np.column_stack([opened[f"{part}/{name}/value"], opened[f"{part}/{name}/cmd"]]).astype(np.float32)
-            for part in ("train", "test")
-        )
+        train, test = (stacked(name, part) for part in ("train", "test"))
         return train, test
+
+    def stacked(name: str, part: str) -> NDArray[np.float32]:
+        value, commands = (archive_array(path, opened, f"{part}/{name}/{kind}") for kind in ("value", "cmd"))
+        if value.ndim != 1 or commands.ndim != 2 or value.shape[0] != commands.shape[0]:
+            raise DatasetFormatError(
+                f"{path}: arrays {part}/{name}/value {value.shape} and cmd {commands.shape} must have equal rows"
+            )
+        return np.column_stack([value, commands]).astype(np.float32)
 
     return parts
 
@@ -133,7 +163,10 @@ def _from_directory(directory: Path) -> _Parts:
         absent = [path for path in paths if not path.is_file()]
         if absent:
             raise missing(f"NASA channel {name}", absent, HOW_TO_GET, LICENCE)
-        train, test = (np.load(path, allow_pickle=False).astype(np.float32) for path in paths)
+        try:
+            train, test = (np.load(path, allow_pickle=False).astype(np.float32) for path in paths)
+        except (OSError, ValueError, EOFError) as error:
+            raise DatasetFormatError(f"{paths[0]} or {paths[1]}: cut short or no array; fetch it again") from error
         return train, test
 
     return parts
@@ -176,6 +209,7 @@ def _entry(spacecraft: Spacecraft, title: str, known: KnownCounts) -> DatasetEnt
         how_to_get=HOW_TO_GET,
         names=partial(nasa_names, spacecraft=spacecraft),
         load=partial(load_nasa, spacecraft=spacecraft),
+        left_out=partial(nasa_left_out, spacecraft=spacecraft),
         known=known,
     )
 

@@ -100,7 +100,7 @@ def _series(path: Path, name: str, rows: pl.DataFrame) -> LabelledSeries:
 
 ENTRY = DatasetEntry(
     name="NodeSentry",
-    title="Telemetry of 7 HPC nodes by job, 138 metrics at 15 s; 4 anomalous rows, for training and false alarms",
+    title="Telemetry of 7 HPC nodes, 19 of 35 job files, 138 metrics at 15 s; 4 anomalous rows, for training",
     kind="numeric",
     folder=FOLDER,
     split="by the source: training jobs, then the test job of a node (nodes 1 to 3 only)",

@@ -57,8 +57,8 @@ _TIME, _LABEL = "Timestamp", "Normal/Attack"
 _STAMP = "%d/%m/%Y %I:%M:%S %p"
 _BEGINS = np.datetime64("2015-12-22T16:30:00", "ns").astype(np.int64)
 _START_UP_ENDS = np.datetime64("2015-12-22T22:00:00", "ns").astype(np.int64)
-_NORMAL = ("swat_dataset_normal_v1", "swat_dataset_normal_v0")
-_ATTACK = ("swat_dataset_attack_v0",)
+_NORMAL = ("SWaT_Dataset_Normal_v1", "SWaT_Dataset_Normal_v0")
+_ATTACK = ("SWaT_Dataset_Attack_v0",)
 _KAGGLE = ("normal", "attack", "merged")
 _SUFFIXES = (".csv", ".xlsx")
 # Banner rows stand above the header: one in the workbook, more where an exporter added a title.
@@ -142,7 +142,8 @@ def _find(directory: Path, stems: Sequence[str]) -> Path | None:
     if not directory.is_dir():
         return None
     files = {(path.stem.lower(), path.suffix.lower()): path for path in sorted(directory.rglob("*")) if path.is_file()}
-    return next((files[stem, suffix] for stem in stems for suffix in _SUFFIXES if (stem, suffix) in files), None)
+    wanted = [(stem.lower(), suffix) for stem in stems for suffix in _SUFFIXES]
+    return next((files[key] for key in wanted if key in files), None)
 
 
 def _cut_by_label(path: Path) -> DatasetFormatError:
@@ -207,21 +208,15 @@ def _from_csv(path: Path) -> pl.DataFrame:
         lines = [file.readline().rstrip("\r\n") for _ in range(_HEADER_WITHIN)]
     separator = ";" if max(line.count(";") for line in lines) > max(line.count(",") for line in lines) else ","
     number, names = _header(path, [line.replace('"', "").split(separator) for line in lines])
-    tags = {f"column_{place + 1}": pl.Float64 for place, name in enumerate(names) if name in TAGS}
-    others = {f"column_{place + 1}": pl.String for place, name in enumerate(names) if name not in TAGS}
-    table = read_csv(
+    return read_csv(
         path,
         has_header=False,
         skip_rows=number + 1,
         separator=separator,
         decimal_comma=separator == ";",
-        schema_overrides={**tags, **others},
+        schema={name: pl.Float64 if name in TAGS else pl.String for name in _unique(path, names)},
         encoding="utf8-lossy",
     )
-    if table.width != len(names):
-        raise DatasetFormatError(f"{path}: {len(names)} names in the header and {table.width} columns; fetch it again")
-    table.columns = _unique(path, names)
-    return table
 
 
 def _unique(path: Path, names: list[str]) -> list[str]:

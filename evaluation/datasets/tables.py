@@ -1,6 +1,7 @@
 """Reading tables so that a file that is cut short or of another shape is told, and not met as a stray error."""
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from evaluation.errors import DatasetFormatError
 
 __all__ = [
+    "archive_array",
     "binary_labels",
     "nanoseconds",
     "need_columns",
@@ -128,13 +130,27 @@ def open_archive(path: Path) -> "np.lib.npyio.NpzFile":
     DatasetFormatError
         It is cut short or no archive.
     """
-    try:
-        opened = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetFormatError(f"{path}: {_FETCH_AGAIN} ({_first_line(error)})") from error
-    if not isinstance(opened, np.lib.npyio.NpzFile):
-        raise DatasetFormatError(f"{path}: {_FETCH_AGAIN} (no archive of arrays)")
+    # asked before: numpy leaves the file open when it turns out to be cut short
+    if not zipfile.is_zipfile(path):
+        raise DatasetFormatError(f"{path}: {_FETCH_AGAIN} (no whole archive of arrays)")
+    opened: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
     return opened
+
+
+def archive_array(path: Path, opened: "np.lib.npyio.NpzFile", key: str) -> NDArray[Any]:
+    """Return an array of an archive.
+
+    Raises
+    ------
+    DatasetFormatError
+        It is not there, or its bytes are damaged.
+    """
+    if key not in opened:
+        raise DatasetFormatError(f"{path}: array {key} is missing; fetch the archive again")
+    try:
+        return np.asarray(opened[key])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetFormatError(f"{path}: array {key} is damaged ({_first_line(error)}); fetch it again") from error
 
 
 def binary_labels(where: str, column: pl.Series | NDArray[Any]) -> NDArray[np.uint8]:

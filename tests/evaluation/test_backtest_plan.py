@@ -80,4 +80,4 @@ def test_series_come_from_folders_and_files_by_pattern(tmp_path):
     with pytest.raises(InvalidInputError, match="own split"):
         load_series(["smap"], train_fraction=0.5)
     with pytest.raises(DatasetError, match="neither a known data set"):
-        load_series(["swat"])
+        load_series(["wadi"])

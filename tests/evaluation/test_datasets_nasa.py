@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.datasets.location import data_directory
-from evaluation.datasets.nasa import FOLDER, LABEL_POLICY, load_nasa
+from evaluation.datasets.nasa import FOLDER, LABEL_POLICY, load_nasa, nasa_names
 from evaluation.errors import DatasetFormatError, DatasetNotFoundError
 
 CHANNELS = {"A-1": (6, 10), "P-2": (5, 8), "Z-9": (4, 4)}
@@ -89,6 +89,47 @@ def test_labels_that_do_not_fit_are_refused(source):
     (source / "labeled_anomalies.csv").write_text("chan_id,spacecraft\n")
     with pytest.raises(DatasetFormatError, match="columns anomaly_sequences, num_values are missing"):
         load_nasa(source, "SMAP")
+
+
+def test_half_a_download_is_told(source):
+    archive = source / "SMAP.npz"
+    if archive.is_file():
+        whole = archive.read_bytes()
+        archive.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(DatasetFormatError, match=r"SMAP\.npz: the file is cut short"):
+            load_nasa(source, "SMAP")
+        np.savez(archive, **{"train/A-1/value": np.zeros(6), "train/A-1/cmd": np.zeros((5, 2))})
+        with pytest.raises(DatasetFormatError, match=r"train/A-1/value \(6,\) and cmd \(5, 2\) must have equal rows"):
+            load_nasa(source, "SMAP", select=["A-1"])
+        np.savez(archive, **{"train/A-1/value": np.zeros(6)})
+        with pytest.raises(DatasetFormatError, match="array train/A-1/cmd is missing"):
+            load_nasa(source, "SMAP", select=["A-1"])
+        archive.unlink()
+    else:
+        file = source / "test" / "A-1.npy"
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(DatasetFormatError, match="cut short or no array"):
+            load_nasa(source, "SMAP")
+        for part in ("train", "test"):
+            for path in (source / part).iterdir():
+                path.unlink()
+            (source / part).rmdir()
+    with pytest.raises(DatasetFormatError, match=r"SMAP\.npz and test/ are missing beside the rest"):
+        nasa_names(source, "SMAP")
+
+
+def test_labels_that_are_cut_short_are_told(source):
+    file = source / "labeled_anomalies.csv"
+    whole = file.read_text()
+    file.write_text(whole[:-1].replace("[[0, 1]]", "[[0, 1"))
+    with pytest.raises(DatasetFormatError, match="the row of channel C-1 is cut short or no list of segments"):
+        nasa_names(source, "MSL")
+    file.write_text(whole[: whole.index("C-1")])
+    with pytest.raises(DatasetFormatError, match="no row is of spacecraft MSL; the file is cut short"):
+        nasa_names(source, "MSL")
+    file.unlink()
+    with pytest.raises(DatasetFormatError, match=r"labeled_anomalies\.csv is missing beside the rest"):
+        nasa_names(source, "SMAP")
 
 
 @pytest.mark.skipif(
