@@ -65,7 +65,8 @@ def nasa_names(directory: Path, spacecraft: Spacecraft) -> tuple[str, ...]:
     """
     labels_path, archive = directory / LABELS, directory / f"{spacecraft}.npz"
     arrays = archive.is_file() or (directory / "test").is_dir()
-    if not arrays and not labels_path.is_file():
+    # the archive of the other spacecraft alone is no half download of this one
+    if not arrays and (not labels_path.is_file() or any(directory.glob("*.npz"))):
         return ()
     if not (arrays and labels_path.is_file()):
         absent = f"{spacecraft}.npz and test/ are" if labels_path.is_file() else f"{LABELS} is"
