@@ -21,7 +21,8 @@ SCALED_ALREADY = 1.01
 class PatchScaling:
     """Location and factor of every channel, float64[c]: ``(x - location) * factor`` is what windows compare.
 
-    The factor is 0 for a channel without any value. `shared` says whether the channels were taken to have one unit, `state` which of them are 0/1.
+    The factor is 0 for a channel without any value.
+    `shared` says whether the channels were taken to have one unit, `state` which of them are 0/1.
     """
 
     location: npt.NDArray[np.float64]

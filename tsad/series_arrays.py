@@ -89,7 +89,7 @@ class SeriesArrays:
         self.capacity, self.width, self.depth = capacity, width, depth
 
     def reserve(self, n_series: int, width: int = 0, depth: int = 0) -> None:
-        """Have room for `n_series` series of `width` channels and `depth` learnt rows; what is there keeps its values."""
+        """Have room for `n_series` series of `width` channels and `depth` learnt rows; values are kept."""
         if n_series > self.capacity or width > self.width or depth > self.depth:
             capacity = self.capacity if n_series <= self.capacity else max(n_series, self.capacity * 3 // 2, 8)
             self._allocate(capacity, max(width, self.width), max(depth, self.depth))

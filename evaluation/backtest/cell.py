@@ -153,7 +153,6 @@ def run_cell(cell: Cell, series: LabelledSeries) -> CellResult:
     series
         On what.
     """
-    series = cell.part(series)
     if threading.current_thread() is not threading.main_thread():
         # Warning filters and thread limits belong to the process: whoever started these threads has set them.
         return _run(cell, series)
@@ -163,7 +162,8 @@ def run_cell(cell: Cell, series: LabelledSeries) -> CellResult:
         return _run(cell, series)
 
 
-def _run(cell: Cell, series: LabelledSeries) -> CellResult:
+def _run(cell: Cell, recording: LabelledSeries) -> CellResult:
+    series = cell.part(recording)
     labels = series.test_labels
     record: dict[str, Any] = {
         "dataset": series.dataset,
@@ -178,7 +178,7 @@ def _run(cell: Cell, series: LabelledSeries) -> CellResult:
         "threshold_rule": cell.threshold.name,
         "scored_rows": cell.rows,
         "counts": {
-            "train_rows": series.train_length,
+            "train_rows": recording.train_length,
             "test_rows": len(labels),
             "anomalous_rows": int(labels.sum()),
             "events": len(event_bounds(labels)[0]) if len(labels) else 0,
@@ -192,7 +192,7 @@ def _run(cell: Cell, series: LabelledSeries) -> CellResult:
     start = time.perf_counter()
     curves: dict[str, NDArray[Any]] = {}
     try:
-        scored = _score(cell, series)
+        scored = _score(cell, series, recording.train_length if cell.rows == "all" else 0)
         record["seconds_scoring"] = time.perf_counter() - start
         curves = _measure(cell, series, scored, record)
     except NotEnoughDataError as error:
@@ -204,13 +204,13 @@ def _run(cell: Cell, series: LabelledSeries) -> CellResult:
     return CellResult(record, curves)
 
 
-def _score(cell: Cell, series: LabelledSeries) -> _Scored:
+def _score(cell: Cell, series: LabelledSeries, train_rows: int) -> _Scored:
     if not len(series.test_labels):
         raise NotEnoughDataError(f"{series.dataset}/{series.name} has no test rows; give a shorter training part")
     if cell.is_trivial:
         return _score_trivial(cell, series)
     if cell.mode == "full":
-        return _score_full(cell, series)
+        return _score_full(cell, series, train_rows)
     run = run_causal(series, stream_settings(series, cell.detectors, cell.alarm))
     scored = _Scored(run.test_scores, run.test_p_values, cell.threshold, on=run.test_on)
     if cell.threshold.needs_training_scores:
@@ -227,10 +227,10 @@ def _score(cell: Cell, series: LabelledSeries) -> _Scored:
     return scored
 
 
-def _score_full(cell: Cell, series: LabelledSeries) -> _Scored:
+def _score_full(cell: Cell, series: LabelledSeries, train_rows: int) -> _Scored:
     chosen = cell.detectors[0]
     detector = create_detector(chosen.name, chosen.options)
-    scores = detector.score_all(series.test_values, series.test_times)
+    scores = detector.score_all(series.test_values, series.test_times, train_rows)
     return _Scored(scores, np.full(len(scores), np.nan), cell.threshold)
 
 

@@ -250,7 +250,12 @@ class AutoencoderDetector(Detector):
         out.lower[columns] = expected - network.band * unit
         out.upper[columns] = expected + network.band * unit
 
-    def score_all(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # noqa: ARG002
+    def score_all(
+        self,
+        values: npt.NDArray[np.float32],
+        times: npt.NDArray[np.int64],  # noqa: ARG002
+        train_rows: int = 0,  # noqa: ARG002
+    ) -> npt.NDArray[np.float64]:
         """Errors of a network trained on the recording itself; see `Detector.score_all`."""
         usable = self._usable(values)
         if usable.sum() < self._samples_per_metric * values.shape[1]:

@@ -115,7 +115,9 @@ class Detector(ABC):
         """Score rows of fitted series, in order."""
 
     @abstractmethod
-    def score_all(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def score_all(
+        self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64], train_rows: int = 0
+    ) -> npt.NDArray[np.float64]:
         """Score a whole recording at once, with hindsight (mode ``full``).
 
         The detector fits itself on the recording without labels and may use what came later.
@@ -124,6 +126,8 @@ class Detector(ABC):
         ----------
         values, times
             float32[t, c] and int64[t].
+        train_rows
+            The first rows that are known to be a training part, which a detector may make use of; 0 where none is.
 
         Returns
         -------

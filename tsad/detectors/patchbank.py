@@ -202,14 +202,15 @@ class PatchBankDetector(Detector):
         scores, _ = self._score(rows, with_nearest=False)
         return scores
 
-    def _score(self, rows: RowBatch, *, with_nearest: bool) -> tuple[Scores, npt.NDArray[np.float64]]:
+    def _score(self, rows: RowBatch, *, with_nearest: bool, delay: int = 0) -> tuple[Scores, npt.NDArray[np.float64]]:
+        """Scores of the rows `delay` behind each, and the distances of the windows that end at them."""
         a = self._arrays
         out = Scores.empty(len(rows), rows.values.shape[1])
         nearest = np.full((len(rows) if with_nearest else 0, len(_MEMBERS)), np.nan)
         score_rows(
             rows.series, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest, a.run,
-            a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on, a.centred_width,
-            a.usual, self._order, self._summed, self._ring, self._depth, 0, a.explaining, a.bank, a.bank_good,
+            a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on,
+            a.centred_width, a.usual, self._order, self._summed, self._ring, self._depth, delay, a.explaining, a.bank, a.bank_good,
             a.bank_means, a.history, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums,
             a.band, out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
         )  # fmt: skip

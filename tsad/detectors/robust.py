@@ -145,7 +145,12 @@ class RobustDetector(Detector):
         )  # fmt: skip
         return out
 
-    def score_all(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def score_all(
+        self,
+        values: npt.NDArray[np.float32],
+        times: npt.NDArray[np.int64],
+        train_rows: int = 0,  # noqa: ARG002
+    ) -> npt.NDArray[np.float64]:
         """Score a recording against its own levels and scales; see `Detector.score_all`."""
         phase = self._phase(times)
         distances = self._distances(values, phase, *self._learn(values, phase))

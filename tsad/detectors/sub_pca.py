@@ -246,7 +246,12 @@ class SubPcaDetector(Detector):
         )  # fmt: skip
         return out
 
-    def score_all(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:  # noqa: ARG002
+    def score_all(
+        self,
+        values: npt.NDArray[np.float32],
+        times: npt.NDArray[np.int64],  # noqa: ARG002
+        train_rows: int = 0,  # noqa: ARG002
+    ) -> npt.NDArray[np.float64]:
         """Mean over all windows that cover a row, of a subspace learnt from all; see `Detector.score_all`."""
         scaling = fit_scaling(values)
         length, _ = self._shape(values, scaling)

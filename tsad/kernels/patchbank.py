@@ -6,8 +6,8 @@ bank's sums are kept by ``(j - t) mod N`` and the ring's by lag, so nothing is e
 one function from the same stored float32 values, so what was added is exactly what is subtracted; the rest of the
 rounding is removed by computing the sums anew now and then.
 
-Layouts: ``bank[c, j]`` with the j-th row of the training part; ``history[c, p]`` with the last L rows twice, so that any
-L of them lie side by side: the newest at ``end = newest mod L + L``.
+Layouts: ``bank[c, j]`` with the j-th row of the training part; ``history[c, p]`` with the last L rows twice, so that
+any L of them lie side by side: the newest at ``end = newest mod L + L``.
 """
 
 import numpy as np
@@ -143,8 +143,8 @@ def distances_of_window(
 ):  # fmt: skip
     """Mean squared distances of the newest window to all others, infinite where there is none to compare with.
 
-    ``out[j]`` is the bank's window ending at j, ``out[rows + r]`` that at lag ``ring - r``. `first` is the number of the
-    bank's row 0: within the bank windows on both sides count, as long as they do not overlap. `level_bank` and
+    ``out[j]`` is the bank's window ending at j, ``out[rows + r]`` that at lag ``ring - r``. `first` is the number of
+    the bank's row 0: within the bank windows on both sides count, as long as they do not overlap. `level_bank` and
     `level_ring` (by place in the history) are the squared distances between means, taken off where `centred`.
     """
     offset = newest % rows
