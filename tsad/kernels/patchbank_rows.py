@@ -60,8 +60,8 @@ def _take(
 @njit(cache=True, nogil=True)
 def score_bank_rows(
     values, breaks, location, factor, widths, used, member_width, member_centred, centred_width, order, ring, depth,
-    delay, bank, bank_good, bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums, nearest,
-    early, residuals, explaining,
+    delay, bank, bank_good, bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums,
+    nearest, early, residuals, explaining,
 ):  # fmt: skip
     """Judge every row of a training part against the rest of it; returns the run since the last break.
 
@@ -113,8 +113,8 @@ def score_bank_rows(
 def score_rows(
     series, values, breaks, n_channels, n_bank, newest, run, location, factor, widths, used, member_width,
     member_centred, member_on, centred_width, usual, order, summed, ring, depth, delay, explaining, bank, bank_good,
-    bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason, contributions,
-    expected, lower, upper, nearest,
+    bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason,
+    contributions, expected, lower, upper, nearest,
 ):  # fmt: skip
     """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows."""
     size = max(bank.shape[2], 2 * depth)

@@ -47,7 +47,7 @@ def twin(values, train, width, ring, order, *, centred):
 
     for t in range(width - 1, len(u)):
         bank = [j for j in range(width - 1, train) if abs(t - j) >= width]
-        past = [j for j in range(max(train, t - ring), t - width + 1)] if t >= train else []
+        past = list(range(max(train, t - ring), t - width + 1)) if t >= train else []
         pairs = {j: np.sum((window(t) - window(j)) ** 2) / width for j in (*bank, *past)}
         match = None
         for _ in range(order):
