@@ -211,7 +211,8 @@ class PatchBankDetector(Detector):
             rows.series, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest, a.run,
             a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on,
             a.centred_width, a.usual, self._order, self._summed, self._ring, self._depth, delay, a.explaining,
-            a.bank, a.bank_good, a.bank_means, a.history, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums,
+            a.bank, a.bank_good, a.bank_means, a.history, a.absent, a.history_good, a.history_means, a.gaps,
+            a.bank_sums, a.ring_sums,
             a.band, out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
         )  # fmt: skip
         return out, nearest
