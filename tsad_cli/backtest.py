@@ -22,7 +22,8 @@ __all__ = ["backtest"]
 
 def backtest(
     dataset: Annotated[
-        list[str], typer.Option(help="smap, msl, skab, a CSV or Parquet file, or a folder. May be repeated.")
+        list[str],
+        typer.Option(help="A name that `tsad datasets` lists, a CSV or Parquet file, or a folder. May be repeated."),
     ],
     detector: Annotated[
         list[str] | None,
@@ -38,6 +39,12 @@ def backtest(
     ] = None,
     train_fraction: Annotated[
         float | None, typer.Option(help="Share of rows to train on, for files without a split column.")
+    ] = None,
+    intervals: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="For files without a label column: CSV of anomalous intervals (docs/datasets.md)."
+        ),
     ] = None,
     false_alarms_per_day: Annotated[float, typer.Option(help="Accepted false alarms a day and series.")] = 1.0,
     threshold: Annotated[
@@ -98,7 +105,9 @@ def backtest(
         )
         plan.plan_cells(wanted)
         theirs = None if published is None else read_published(published)
-        recordings = plan.load_series(dataset, patterns=series or [], train_fraction=train_fraction)
+        recordings = plan.load_series(
+            dataset, patterns=series or [], train_fraction=train_fraction, intervals=intervals
+        )
         with _progress(shown=not as_json) as progress:
             found = run.backtest(
                 recordings,

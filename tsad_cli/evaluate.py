@@ -12,7 +12,9 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    labels: Annotated[Path, typer.Option(help="CSV file with a column `label`: 1 anomalous, 0 normal.")],
+    labels: Annotated[
+        Path, typer.Option(help="CSV file with a column `label`: 1 anomalous, 0 normal; optional: `severity`.")
+    ],
     scores: Annotated[Path, typer.Option(help="CSV file with a column `score`: higher is odder.")],
     threshold: Annotated[
         float | None,

@@ -256,7 +256,7 @@ def _measure(cell: Cell, series: LabelledSeries, scored: _Scored, record: dict[s
         predictions = np.asarray((ranked >= threshold) & ~unscored, dtype=np.bool_)
     budget = cell.alarm.false_alarms_per_day
     measures = cell.measures.resolved(series.test_values)
-    metrics = measure_scores(labels, ranked, series.rows_per_day, budget, measures)
+    metrics = measure_scores(labels, ranked, series.rows_per_day, budget, measures, series.test_severity)
     metrics |= measure_predictions(labels, predictions, series.rows_per_day, measures)
     days = len(labels) * series.step / _DAY_NS
     false_alarms = round(metrics["false_alarms_per_day"] * days)

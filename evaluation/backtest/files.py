@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,8 @@ def measure_files(
     Parameters
     ----------
     labels, scores
-        CSV files with a column ``label`` or ``score``; further columns are passed over.
+        CSV files with a column ``label`` or ``score``. A column ``severity`` beside the labels (0 for normal) adds the
+        severity metrics; further columns are passed over.
     settings
         Parameters of the metrics.
     threshold
@@ -50,6 +51,7 @@ def measure_files(
         Lengths differ, labels are not 0 and 1, or scores are not finite.
     """
     y, s = check_labels_and_scores(_column(labels, "label"), _column(scores, "score"))
+    severity = _column(labels, "severity", optional=True)
     y = check_labels(y)
     rule = (
         ThresholdRule("oracle-best-f1", "oracle")
@@ -57,7 +59,7 @@ def measure_files(
         else ThresholdRule(f"fixed={threshold:g}", "fixed", threshold)
     )
     chosen = rule.threshold(y, s)
-    metrics = measure_scores(y, s, rows_per_day, budget, settings)
+    metrics = measure_scores(y, s, rows_per_day, budget, settings, severity)
     metrics |= measure_predictions(y, s >= chosen, rows_per_day, settings)
     result: dict[str, Any] = without_nan(
         {
@@ -77,13 +79,23 @@ def measure_files(
     return result
 
 
-def _column(path: Path, name: str) -> NDArray[np.float64]:
+@overload
+def _column(path: Path, name: str) -> NDArray[np.float64]: ...
+
+
+@overload
+def _column(path: Path, name: str, *, optional: Literal[True]) -> NDArray[np.float64] | None: ...
+
+
+def _column(path: Path, name: str, *, optional: bool = False) -> NDArray[np.float64] | None:
     if not path.is_file():
         raise DatasetNotFoundError(f"{path}: no such file")
     try:
         table = pl.read_csv(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DatasetFormatError(f"{path}: cannot be read as CSV: {str(error).splitlines()[0]}") from error
+    if name not in table.columns and optional:
+        return None
     if name not in table.columns:
         raise DatasetFormatError(f"{path}: column {name!r} is missing; found {', '.join(table.columns)}")
     column = table[name]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,7 @@ def measure_scores(
     rows_per_day: float,
     budget: float,
     settings: MeasureSettings,
+    severity: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Return the metrics that rank rows, NaN where these labels leave one undefined.
 
@@ -137,12 +138,16 @@ def measure_scores(
         Accepted false alarms a day, for the oracle event recall.
     settings
         Parameters.
+    severity
+        How bad each row is, 0 for normal, where the data set says.
     """
-    names = [m.name for m in METRICS.values() if m.needs in {"scores", "rows_per_day"} and m.name not in _PATE]
+    allowed = {"scores", "rows_per_day"} | (set() if severity is None else {"severity"})
+    names = [m.name for m in METRICS.values() if m.needs in allowed and m.name not in _PATE]
     values = evaluate(
         labels,
         scores,
         rows_per_day=rows_per_day,
+        severity=severity,
         metrics=names,
         window=settings.window,
         accepted_false_alarms_per_day=budget,

@@ -54,6 +54,19 @@ def test_backtest_prints_json_alone(recording):
     assert (cell["dataset"], cell["series"], cell["detector"], cell["mode"]) == ("pump", "pump", "robust", "full")
 
 
+def test_intervals_take_the_place_of_labels(recording, tmp_path):
+    table = pl.read_csv(recording)
+    table.drop("label").write_csv(tmp_path / "pump.csv")
+    (tmp_path / "events.csv").write_text("start,end,severity\n220,239,2\n")
+    result = tsad("backtest", "--dataset", tmp_path / "pump.csv", "--intervals", tmp_path / "events.csv", "--json")
+    assert result.exit_code == 0, result.output
+    cells = json.loads(result.stdout)["cells"]
+    labelled = json.loads(tsad("backtest", "--dataset", recording, "--json").stdout)["cells"]
+    assert cells[-1]["metrics"]["vus_pr"] == labelled[-1]["metrics"]["vus_pr"]
+    assert "severity_c_index" in cells[-1]["metrics"]
+    assert "severity_c_index" not in labelled[-1]["metrics"]
+
+
 def test_too_little_data_is_told_and_is_no_failure(recording):
     result = tsad("backtest", "--dataset", recording.parent)
     assert result.exit_code == 0

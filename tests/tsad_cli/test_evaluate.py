@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from evaluation.metrics.pate import pate
+from evaluation.metrics.severity import severity_c_index
 from evaluation.metrics.vus import vus
 from tests.tsad_cli.command_line import tsad
 
@@ -38,6 +39,14 @@ def test_evaluate_prints_one_object(files):
     chosen = json.loads(tsad(*files_).stdout)
     assert chosen["threshold_rule"] == "oracle-best-f1"
     assert "pate" in tsad(*files_[:-1]).stdout
+
+
+def test_severity_beside_the_labels_adds_its_metrics(files):
+    folder, labels, scores = files
+    severity = labels * (1 + (np.arange(300) > 110))
+    pl.DataFrame({"label": labels, "severity": severity}).write_csv(folder / "l.csv")
+    found = json.loads(tsad("evaluate", "--labels", folder / "l.csv", "--scores", folder / "s.csv", "--json").stdout)
+    assert found["severity_c_index"] == severity_c_index(severity, scores)
 
 
 def test_evaluate_without_anomaly_names_what_has_no_value(files):
