@@ -3,7 +3,8 @@
 import importlib
 import sys
 
-NAMES = ("throughput",)
+NAMES = ("throughput", "metrics")
 
-for name in sys.argv[1:] or NAMES:
+named = [argument for argument in sys.argv[1:] if argument in NAMES]
+for name in named or NAMES:
     importlib.import_module(f"benchmarks.{name}").main()

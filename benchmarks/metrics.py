@@ -36,7 +36,7 @@ OURS: dict[str, Callable[[Any, Any], float]] = {
     "oracle_best_point_adjusted_f1": lambda y, s: oracle_best_point_adjusted_f1(y, s).f1,
     "oracle_best_range_based_f1": oracle_best_range_based_f1,
     "pa_k_area": lambda y, s: pa_k_area(y, s >= 1.5),
-    "range_based_f1": lambda y, s: range_based(y, s >= 1.5).f1,
+    "range_based_f1": lambda y, s: range_based(y, s >= 1.5, alpha=0.2, cardinality="reciprocal").f1,
     "average_precision": average_precision,
 }
 BESIDE = (
