@@ -29,8 +29,8 @@ trained on the head of a file, while ours sees single rows; and nothing publishe
 
 _HINDSIGHT = (
     "Published values are made with hindsight: unsupervised detectors were fitted on the whole file that they then "
-    "scored, others on its head or on other data, with options tuned on other files of the suite; the whole file is measured. "
-    "Later entries of the leaderboard are as their authors report them."
+    "scored, others on its head or on other data, with options tuned on other files of the suite; the whole file is "
+    "measured. Later entries of the leaderboard are as their authors report them."
 )
 CAVEATS = (
     _HINDSIGHT,

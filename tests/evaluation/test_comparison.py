@@ -86,6 +86,37 @@ def test_the_p_value_is_that_of_all_signs():
     assert paired_difference(differences, np.zeros(6)).p_value == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("series", "ties", "zeros"),
+    [
+        (5, 0, 0),
+        (8, 0, 0),
+        (8, 1, 0),
+        (9, 1, 2),
+        (7, 1, 3),
+        (30, 0, 0),
+        (50, 0, 0),
+        (51, 0, 0),
+        (51, 1, 0),
+        (200, 1, 0),
+    ],
+)
+def test_p_values_are_those_of_scipy(series, ties, zeros):
+    differences = np.random.default_rng(series).normal(0.3, 1.0, series)
+    if ties:
+        differences = np.round(differences, 1) + 0.01
+    differences[:zeros] = 0.0
+    expected = stats.wilcoxon(differences, zero_method="zsplit", method="auto").pvalue
+    assert paired_difference(differences, np.zeros(series), resamples=100).p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_exact_and_normal_p_values_meet_where_one_takes_over():
+    differences = np.round(np.random.default_rng(2).normal(0.2, 1.0, 51), 1)
+    differences[50] = 0.0  # so that the last series says nothing for either side
+    fewer, more = (paired_difference(differences[:count], np.zeros(count)).p_value for count in (50, 51))
+    assert fewer == pytest.approx(more, abs=0.005)
+
+
 @pytest.mark.parametrize("series", [0, 1, 4])
 def test_few_series_get_no_interval_and_no_p_value(series):
     found = paired_difference(np.ones(series), np.zeros(series))
