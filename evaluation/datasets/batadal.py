@@ -69,7 +69,7 @@ _TEST = {
 
 def batadal_names(directory: Path) -> tuple[str, ...]:
     """Return the series in a folder: "train-attacks" and "test"."""
-    return tuple(name for name, files in _TEST.items() if _find(directory, files) is not None)
+    return tuple(_flagged(directory))
 
 
 def load_batadal(directory: Path, *, select: Sequence[str] | None = None) -> list[LabelledSeries]:
@@ -94,8 +94,8 @@ def load_batadal(directory: Path, *, select: Sequence[str] | None = None) -> lis
     DatasetFormatError
         When the training file is missing, columns differ, or flags do not fit the known attacks.
     """
-    names = batadal_names(directory)
-    if not names:
+    flagged = _flagged(directory)
+    if not flagged:
         looked_for = [directory / file for files in _TEST.values() for file in files]
         raise missing("BATADAL", looked_for, HOW_TO_GET, LICENCE)
     train_path = _find(directory, _TRAIN)
@@ -105,7 +105,12 @@ def load_batadal(directory: Path, *, select: Sequence[str] | None = None) -> lis
             f"{HOW_TO_GET}"
         )
     train = _read(train_path)
-    return [_series(name, train_path, train, directory) for name in pick("BATADAL", names, select)]
+    return [_series(name, train_path, train, flagged[name]) for name in pick("BATADAL", list(flagged), select)]
+
+
+def _flagged(directory: Path) -> dict[str, Path]:
+    found = {name: _find(directory, files) for name, files in _TEST.items()}
+    return {name: path for name, path in found.items() if path is not None}
 
 
 def _find(directory: Path, files: Sequence[str]) -> Path | None:
@@ -122,10 +127,7 @@ def _read(path: Path) -> pl.DataFrame:
     return table.with_columns(pl.col(_TIME).str.strip_chars() + ":00")
 
 
-def _series(name: str, train_path: Path, train: pl.DataFrame, directory: Path) -> LabelledSeries:
-    path = _find(directory, _TEST[name])
-    if path is None:  # for the type checker: names come from files that are there
-        raise DatasetFormatError(f"BATADAL/{name}: its file went away while it was read")
+def _series(name: str, train_path: Path, train: pl.DataFrame, path: Path) -> LabelledSeries:
     test = _read(path)
     channels = tuple(column for column in train.columns if column not in (_TIME, _FLAG))
     train_times = nanoseconds(train_path, train[_TIME], _STAMP)

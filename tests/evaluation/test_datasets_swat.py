@@ -273,6 +273,12 @@ def test_the_real_data():
     assert int(series.labels.sum()) == 54_621
 
 
+def test_real_dates_in_a_workbook(tmp_path):
+    moments = [[at(i), *row[1:]] for i, row in enumerate(ATTACK[2:])]
+    (series,) = load_swat(write_set(tmp_path, "xlsx", attack=[*ATTACK[:2], *moments]))
+    assert series.test_times[1] == np.datetime64("2015-12-28T10:00:01", "ns").astype(np.int64)
+
+
 def test_numbers_written_as_text_in_a_workbook(tmp_path):
     rows = [
         row if i < 2 else [row[0], *(str(v).replace(".", ",") for v in row[1:-1]), row[-1]]
