@@ -138,11 +138,12 @@ def test_light_and_dark_follow_the_reader(browser, report):
     assert seen[1] != seen[0]
 
 
-def test_it_prints_without_its_controls(browser, report):
-    context = browser.new_context(offline=True)
+def test_it_prints_in_light_colours_without_its_controls(browser, report):
+    context = browser.new_context(color_scheme="dark", offline=True)
     page = context.new_page()
     page.goto(report.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_function("() => document.getElementById('curves').layout.font.color === '#000000'")
     assert not page.locator("#filter").is_visible()
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.pdf().startswith(b"%PDF")

@@ -18,10 +18,11 @@
   };
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-  // Colours follow the page, which follows the reader's choice of light or dark.
+  // Colours follow the page, which follows the reader's choice of light or dark, and paper, which is light.
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const paper = window.matchMedia("print");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const curves = () => (dark.matches
+  const curves = () => (dark.matches && !paper.matches
     ? ["#6cb2f5", "#f0c05a", "#5fd3a8", "#e79ac8", "#ff9d6e", "#b9a6ff", "#8fd3ff", "#c9c9c9"]
     : ["#0b5cad", "#b07400", "#00785a", "#a8397f", "#c4481c", "#5b48b0", "#2a7f9e", "#555555"]);
   const LINES = {
@@ -252,8 +253,10 @@
     redrawSeries();
   }
   drawFigures(document);
-  dark.addEventListener("change", () => {
-    drawFigures(document);
-    redrawSeries();
-  });
+  for (const medium of [dark, paper]) {
+    medium.addEventListener("change", () => {
+      drawFigures(document);
+      redrawSeries();
+    });
+  }
 })();
