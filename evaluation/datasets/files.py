@@ -126,6 +126,8 @@ def load_directory(
         Sorted by name. A series that the interval table does not name has no anomaly.
     """
     files = series_files(path)
+    if labels is not None:  # the table may lie among the series
+        files = {name: file for name, file in files.items() if file.resolve() != labels.resolve()}
     names = pick(str(path), list(files), select)
     table = labels or _interval_file(path)
     intervals = None if table is None else IntervalTable(table)

@@ -161,6 +161,9 @@ def test_a_directory_with_its_table(tmp_path):
     assert [int(one.labels.sum()) for one in load_dataset(folder, intervals=elsewhere)] == [1, 0], (
         "the given one counts"
     )
+    inside = table(folder, "start,end,series", "4,4,fan", name="marks.csv")
+    assert [one.name for one in load_dataset(folder, intervals=inside)] == ["fan", "pump"], "the table is no series"
+    inside.unlink()
     table(folder, "start,end", "2,3", name="labels.csv")
     with pytest.raises(DatasetFormatError, match=r"column 'series' is missing; add it, .* one of fan, pump"):
         load_dataset(folder)
