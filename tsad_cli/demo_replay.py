@@ -35,25 +35,35 @@ def load_recording(name: str, series: Sequence[str] | None) -> list[LabelledSeri
     Parameters
     ----------
     name : str
-        skab, smap or msl.
+        A numeric data set of `evaluation.datasets.registry`.
     series : sequence of str or None
         Names of series; None takes a handful.
 
     Raises
     ------
     DemoError
-        There is no such data set, or a series has too short a training part.
+        There is no such data set, no series was named where none is usual, or one has too short a training part.
     DatasetNotFoundError
         Its files are not there.
     """
     if name.upper() not in DATASETS:
         raise DemoError(f"--replay {name}: choose one of {', '.join(DATASETS).lower()}")
+    if series is None and name.upper() not in _DEFAULT_SERIES:
+        raise DemoError(
+            f"--replay {name}: say which series with --series, a few of one time step; "
+            f"`tsad backtest --dataset {name}` runs them all"
+        )
     loaded = load_dataset(name, select=list(series or _DEFAULT_SERIES[name.upper()]))
     for one in loaded:
         if one.train_length < _LEAST_TRAIN_ROWS:
             raise DemoError(
                 f"{one.dataset}/{one.name} has {one.train_length} training rows; {_LEAST_TRAIN_ROWS} are needed"
             )
+    steps = sorted({one.step for one in loaded})
+    if len(steps) > 1:
+        raise DemoError(
+            f"the series have steps of {', '.join(f'{step / NANOSECONDS:g}' for step in steps)} s; replay those of one step"
+        )
     return loaded
 
 

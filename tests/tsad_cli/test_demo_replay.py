@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_a_missing_value_is_left_out_of_the_message():
     documents = [json.loads(record.value) for record in replayed([series()], END).records]
     assert documents[5]["values"] == {"flow": 10.0}
     assert documents[6]["values"] == {"flow": 12.0, "speed": 13.0}
+
+
+def test_sets_without_usual_series_want_them_named():
+    with pytest.raises(DemoError, match="say which series with --series"):
+        load_recording("nab", None)
+
+
+def test_series_of_different_steps_are_refused(monkeypatch):
+    slow = replace(series("run/2"), step=60 * NANOSECONDS)
+    monkeypatch.setattr("tsad_cli.demo_replay.load_dataset", lambda *_, **__: [series(), slow])
+    with pytest.raises(DemoError, match="steps of 1, 60 s"):
+        load_recording("skab", None)
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
