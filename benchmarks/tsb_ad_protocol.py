@@ -3,9 +3,9 @@
 Its own Sub-PCA and PCA, from their definition, against the published value of every file that is there.
 
 Both are the classical score of M.-L. Shyu et al., "A Novel Anomaly Detection Scheme Based on Principal Component
-Classifier", ICDM workshops 2003, as PyOD computes it: windows of the whole file as points (single rows for PCA), columns
-standardised, distances to the unit vectors of the components, each divided by the share of variance that the component
-explains.
+Classifier", ICDM workshops 2003, as PyOD computes it: windows of the whole file as points (single rows for PCA),
+columns standardised, distances to the unit vectors of the components, each divided by the share of variance that the
+component explains.
 They are yardsticks for the protocol, not detectors of this project: its ``sub-pca`` is another algorithm.
 """
 

@@ -61,9 +61,8 @@ def load_recording(name: str, series: Sequence[str] | None) -> list[LabelledSeri
             )
     steps = sorted({one.step for one in loaded})
     if len(steps) > 1:
-        raise DemoError(
-            f"the series have steps of {', '.join(f'{step / NANOSECONDS:g}' for step in steps)} s; replay those of one step"
-        )
+        told = ", ".join(f"{step / NANOSECONDS:g}" for step in steps)
+        raise DemoError(f"the series have steps of {told} s; replay those of one step")
     return loaded
 
 
