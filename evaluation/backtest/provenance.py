@@ -21,16 +21,22 @@ from evaluation.metrics.registry import METRICS_VERSION
 
 __all__ = ["cell_key", "code_hash", "data_hash", "provenance"]
 
+_READERS = ("comparison", "published", "report")
 _PACKAGES = ("tsad-service", "numpy", "scipy", "numba", "torch", "joblib", "polars", "pyarrow")
 
 
 @cache
 def code_hash() -> str:
-    """Return a hash of the source of `tsad` and `evaluation`, and of the libraries that compute."""
+    """Return a hash of the source that figures depend on, and of the libraries that compute.
+
+    Comparison, published results and the report only read figures: changing them must not run every cell again.
+    """
     digest = hashlib.sha256()
     for package in (tsad, evaluation):
         root = Path(str(package.__file__)).parent
         for path in sorted(root.rglob("*.py")):
+            if root.name == "evaluation" and path.relative_to(root).parts[0] in _READERS:
+                continue
             digest.update(str(path.relative_to(root.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(json.dumps(_versions(), sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -124,3 +125,24 @@ def test_tables_name_mode_and_rule_and_hide_point_adjustment():
     (shown,) = tables(cells, point_adjusted=True)
     headers = [str(column.header) for column in shown.columns]
     assert headers[headers.index("pa-f1") + 1] == "pa-f1 of random"
+
+
+def test_code_that_only_reads_figures_is_not_in_the_hash(tmp_path, monkeypatch):
+    package = tmp_path / "evaluation"
+    for name in ("metrics", "report"):
+        (package / name).mkdir(parents=True)
+        (package / name / "one.py").write_text("a = 1\n")
+    monkeypatch.setattr(provenance, "evaluation", SimpleNamespace(__file__=str(package / "__init__.py")))
+
+    def hashed():
+        provenance.code_hash.cache_clear()
+        return provenance.code_hash()
+
+    try:
+        before = hashed()
+        (package / "report" / "one.py").write_text("a = 2\n")
+        assert hashed() == before
+        (package / "metrics" / "one.py").write_text("a = 2\n")
+        assert hashed() != before
+    finally:
+        provenance.code_hash.cache_clear()
