@@ -27,6 +27,9 @@ def evaluate(
     pate_zero: Annotated[bool, typer.Option(help="Whether buffers of 0 rows are in the grid.")] = True,
     vus_length: Annotated[int, typer.Option(min=0, help="Largest width of soft labels, rows.")] = 100,
     false_alarms_per_day: Annotated[float, typer.Option(help="Accepted, for the oracle event recall.")] = 1.0,
+    nan_policy: Annotated[
+        str, typer.Option(help="Scores that are no number: raise, omit (drop these rows) or lowest (never alarm).")
+    ] = "raise",
     as_json: AsJson = False,
 ) -> None:
     """Compute every metric of scores that you have already.
@@ -45,7 +48,13 @@ def evaluate(
             # Told on standard error below, as a sentence and not as a line of code.
             warnings.simplefilter("ignore", MetricWarning)
             found = measure_files(
-                labels, scores, settings, threshold=threshold, rows_per_day=rows_per_day, budget=false_alarms_per_day
+                labels,
+                scores,
+                settings,
+                threshold=threshold,
+                rows_per_day=rows_per_day,
+                budget=false_alarms_per_day,
+                nan_policy=nan_policy,  # type: ignore[arg-type]
             )
     except EvaluationError as error:
         fail("evaluate", error)

@@ -13,7 +13,7 @@ from evaluation.backtest.storage import without_nan
 from evaluation.backtest.thresholds import ThresholdRule
 from evaluation.errors import DatasetFormatError, DatasetNotFoundError
 from evaluation.metrics.registry import METRICS_VERSION
-from evaluation.metrics.validation import check_labels, check_labels_and_scores
+from evaluation.metrics.validation import NanPolicy, check_labels, check_labels_and_scores
 
 __all__ = ["measure_files"]
 
@@ -26,6 +26,7 @@ def measure_files(
     threshold: float | None = None,
     rows_per_day: float = 1440.0,
     budget: float = 1.0,
+    nan_policy: NanPolicy = "raise",
 ) -> dict[str, Any]:
     """Return every metric of a file of scores, with the parameters used, JSON-ready.
 
@@ -42,6 +43,8 @@ def measure_files(
         Rows of one day.
     budget
         Accepted false alarms a day, for the oracle event recall.
+    nan_policy
+        What to do with scores that are not finite.
 
     Raises
     ------
@@ -50,8 +53,11 @@ def measure_files(
     InvalidInputError
         Lengths differ, labels are not 0 and 1, or scores are not finite.
     """
-    y, s = check_labels_and_scores(_column(labels, "label"), _column(scores, "score"))
+    given = _column(scores, "score")
+    y, s = check_labels_and_scores(_column(labels, "label"), given, nan_policy=nan_policy)
     severity = _column(labels, "severity", optional=True)
+    if severity is not None and len(s) < len(given):
+        severity = severity[np.isfinite(given)]
     y = check_labels(y)
     rule = (
         ThresholdRule("oracle-best-f1", "oracle")
@@ -72,6 +78,7 @@ def measure_files(
                 **asdict(settings),
                 "rows_per_day": rows_per_day,
                 "accepted_false_alarms_per_day": budget,
+                "nan_policy": nan_policy,
                 "metrics_version": METRICS_VERSION,
             },
         },

@@ -41,6 +41,17 @@ def test_evaluate_prints_one_object(files):
     assert "pate" in tsad(*files_[:-1]).stdout
 
 
+@pytest.mark.parametrize(("policy", "rows"), [("omit", 299), ("lowest", 300)])
+def test_rows_without_a_score_are_dropped_or_never_alarm(files, policy, rows):
+    folder, _, scores = files
+    pl.DataFrame({"score": np.where(np.arange(300) == 5, np.nan, scores)}).write_csv(folder / "s.csv")
+    command = ("evaluate", "--labels", folder / "l.csv", "--scores", folder / "s.csv", "--json", "--threshold", 0.7)
+    assert tsad(*command).exit_code == 2
+    found = json.loads(tsad(*command, "--nan-policy", policy).stdout)
+    assert (found["rows"], found["parameters"]["nan_policy"]) == (rows, policy)
+    assert "nan_policy" in tsad(*command, "--nan-policy", "guess").stderr
+
+
 def test_severity_beside_the_labels_adds_its_metrics(files):
     folder, labels, scores = files
     severity = labels * (1 + (np.arange(300) > 110))
