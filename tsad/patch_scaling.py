@@ -1,6 +1,6 @@
 """Scales of channels for window distances, where channels may share a unit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ SHARED_FLOOR = 0.1
 RANGE_FLOOR = 0.005
 LARGEST_RATIO = 1000.0
 SCALED_ALREADY = 1.01
+NOISE_FLOOR = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,29 @@ class PatchScaling:
     factor: npt.NDArray[np.float64]
     shared: bool
     state: npt.NDArray[np.bool_]
+
+    @property
+    def weight(self) -> npt.NDArray[np.float64]:
+        """What each channel counts, float64[c]: 0/1 channels less, unless all are."""
+        return np.where(self.state & (not self.state.all()), STATE_WEIGHT, 1.0)
+
+    def by_noise(self, train: npt.NDArray[np.float32]) -> "PatchScaling":
+        """Return scales by what a channel moves from row to row instead of by its swing; state channels keep theirs.
+
+        Parameters
+        ----------
+        train
+            float32[t, c], NaN where missing.
+        """
+        scaled = (train.astype(np.float64) - self.location) * self.factor
+        moves = np.diff(scaled, axis=0)
+        noise = np.ones(train.shape[1])
+        for c in np.flatnonzero(~self.state & (self.factor > 0)):
+            known, steps = scaled[:, c][~np.isnan(scaled[:, c])], moves[:, c][~np.isnan(moves[:, c])]
+            usual = max(float(steps.std()) if steps.size else 0.0, NOISE_FLOOR * float(known.std()))
+            if usual > 0:
+                noise[c] = usual / np.sqrt(2.0)
+        return replace(self, factor=self.factor / noise)
 
 
 def fit_patch_scaling(train: npt.NDArray[np.float32], units: Units = "auto") -> PatchScaling:
@@ -71,8 +95,8 @@ def fit_patch_scaling(train: npt.NDArray[np.float32], units: Units = "auto") -> 
     else:
         constant = np.where(magnitude > 0, RANGE_FLOOR * magnitude, 1.0)
         scale = np.where(live, np.maximum(deviation, RANGE_FLOOR * (high - low)), constant)
-    weight = np.where(state & (not state.all()), STATE_WEIGHT, 1.0)
-    return PatchScaling(mean, np.where(any_value, weight / scale, 0.0), shared, state)
+    found = PatchScaling(mean, np.where(any_value, 1.0 / scale, 0.0), shared, state)
+    return replace(found, factor=found.factor * found.weight)
 
 
 def _shared(magnitude: npt.NDArray[np.float64], units: Units) -> bool:

@@ -8,14 +8,18 @@ import numpy.typing as npt
 
 from tsad.detectors.base import Detector, Scores
 from tsad.errors import NotEnoughDataError
-from tsad.kernels.patchbank_rows import score_bank_rows, score_rows
+from tsad.kernels.patchbank_rows import phase_of, score_bank_rows, score_rows
 from tsad.observations import RowBatch, RowFlag
 from tsad.patch_scaling import Units, fit_patch_scaling
+from tsad.periods import shared_period
 from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays
 
 __all__ = ["PatchBankDetector"]
 
+SamePhase = Literal["auto", "never"]
+
 _QUANTILE = 0.99
+_LEAST_CHANNEL_SHARE = 0.25
 _LEAST_USUAL = 1e-6
 _LEAST_USUAL_SHARE = 1e-3
 _SHORTEST = 8
@@ -68,6 +72,10 @@ class PatchBankDetector(Detector):
         Slightly sharper, without protection; `repeats` is 0 then.
     units
         ``shared`` where all channels are of one unit, ``mixed`` where not, ``auto`` to judge by magnitudes.
+    same_phase
+        Compare windows of the same time of day (or of whatever period the training part has) only, and channel by
+        channel in units of their own usual deviation: for indicators of mixed units that swing with the day. ``auto``
+        does so where several channels of mixed units share a period in training; ``never`` never does.
     """
 
     name: ClassVar[str] = "patchbank"
@@ -83,6 +91,7 @@ class PatchBankDetector(Detector):
         repeats: int = 1,
         clean_training: bool = False,
         units: Units = "auto",
+        same_phase: SamePhase = "auto",
     ) -> None:
         if bank_rows < _LEAST_ROWS or ring_rows < 0 or repeats < 0:
             raise ValueError(
@@ -91,11 +100,14 @@ class PatchBankDetector(Detector):
             )
         if units not in ("auto", "shared", "mixed"):
             raise ValueError(f"units is {units!r}; choose auto, shared or mixed")
+        if same_phase not in ("auto", "never"):
+            raise ValueError(f"same_phase is {same_phase!r}; choose auto or never")
         self._bank_rows = bank_rows
         self._ring = ring_rows
         self._order = 1 if clean_training else repeats + 1
         self._summed = not clean_training
         self._units = units
+        self._same_phase = same_phase
         self._depth = ring_rows + max(_WIDTHS) + 1
         self._member_width = np.array([_WIDTHS.index(m.width) for m in _MEMBERS], np.int64)
         self._member_centred = np.array([m.centred for m in _MEMBERS], np.bool_)
@@ -111,15 +123,22 @@ class PatchBankDetector(Detector):
                 "width_used": Field(np.bool_, 0, (k,), fitted=True),
                 "member_on": Field(np.bool_, 0, (n,), fitted=True),
                 "usual": Field(np.float64, 1, (n,), fitted=True),
+                "channel_usual": Field(np.float64, 1, (n, PER_CHANNEL), fitted=True),
+                "even_usual": Field(np.float64, 1, (n, PER_CHANNEL), fitted=True),
+                "period": Field(np.int64, fitted=True),
+                "epoch": Field(np.int64, fitted=True),
+                "step": Field(np.int64, 1, fitted=True),
                 "explaining": Field(np.int64, fitted=True),
                 "band": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
                 "bank": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
                 "bank_means": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
                 "bank_good": Field(np.bool_, 0, (k, PER_LEARNT_ROW), fitted=True),
+                "bank_phase": Field(np.int32, 0, (PER_LEARNT_ROW,), fitted=True),
                 "bank_sums": Field(np.float64, 0, (k, PER_LEARNT_ROW)),
                 "ring_sums": Field(np.float64, 0, (k, ring_rows + 1)),
                 "history": Field(np.float32, 0, (PER_CHANNEL, twice)),
                 "history_means": Field(np.float32, 0, (PER_CHANNEL, twice)),
+                "history_phase": Field(np.int32, 0, (twice,)),
                 "history_good": Field(np.bool_, 0, (k, twice)),
                 "absent": Field(np.bool_, 0, (PER_CHANNEL, twice)),
                 "gaps": Field(np.int64, 0, (k,)),
@@ -158,10 +177,13 @@ class PatchBankDetector(Detector):
         usable = int(np.count_nonzero(~np.isnan(train).all(axis=1)))
         if usable < _LEAST_ROWS:
             raise NotEnoughDataError(f"patchbank needs {_LEAST_ROWS} rows with values, there are {usable}")
-        kept = np.ascontiguousarray(train[-self._bank_rows :])
+        kept, times = np.ascontiguousarray(train[-self._bank_rows :]), times[-self._bank_rows :]
         rows, channels = kept.shape
-        breaks = _breaks(times[-self._bank_rows :])
+        breaks = _breaks(times)
         scaling = fit_patch_scaling(kept, self._units)
+        period = 0 if scaling.shared or channels == 1 or self._same_phase == "never" else shared_period(kept)
+        if period:
+            scaling = scaling.by_noise(kept)
         widths = np.array([w if rows > 3 * w else max(_SHORTEST, rows // 4) for w in _WIDTHS], np.int64)
         on = np.array([m.univariate or channels > 1 for m in _MEMBERS], np.bool_)
         explaining = int(np.flatnonzero(on & ~self._member_centred)[0])
@@ -174,6 +196,9 @@ class PatchBankDetector(Detector):
         a.widths[series], a.centred_width[series] = widths, widths[-1]
         a.member_on[series], a.explaining[series] = on, explaining
         a.width_used[series] = used = np.isin(np.arange(len(_WIDTHS)), self._member_width[on])
+        step = int(np.median(np.diff(times)))
+        a.period[series], a.epoch[series], a.step[series] = period, times[0], step
+        a.bank_phase[series, :rows] = [phase_of(time, times[0], step, period) for time in times] if period else 0
         bank = _scaled(kept, scaling.location, scaling.factor, breaks)
         a.bank[series, :channels, :rows] = bank.T
         a.bank_means[series, :channels, :rows] = _means(bank, int(widths[-1])).T
@@ -181,13 +206,24 @@ class PatchBankDetector(Detector):
             a.bank_good[series, k, :rows] = _good(kept[:, scaling.factor != 0], breaks, int(width))
         nearest, early = (np.full((rows, len(_MEMBERS)), np.nan) for _ in range(2))
         residuals = np.full((rows, channels), np.nan)
+        parts_shape = (rows if period else 0, len(_MEMBERS), channels)
+        early_parts, even_parts = np.full(parts_shape, np.nan), np.full(parts_shape, np.nan)
         run = score_bank_rows(
             kept, breaks, scaling.location, scaling.factor, widths, used, self._member_width, self._member_centred,
-            int(widths[-1]), self._order, self._ring, self._depth, delay, a.bank[series, :channels, :rows],
-            a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows], a.history[series], a.absent[series],
-            a.history_good[series], a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows],
-            a.ring_sums[series], nearest, early, residuals, explaining,
+            int(widths[-1]), self._order, self._ring, self._depth, delay, period, a.bank[series, :channels, :rows],
+            a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows], a.bank_phase[series, :rows],
+            a.history[series], a.history_phase[series], a.absent[series], a.history_good[series],
+            a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows], a.ring_sums[series], nearest, early,
+            early_parts, even_parts, residuals, explaining,
         )  # fmt: skip
+        if period:
+            for usual, parts, summed in (
+                (a.channel_usual, early_parts, early),
+                (a.even_usual, even_parts, nearest),
+            ):
+                for m in np.flatnonzero(on):
+                    usual[series, m, :channels] = _channel_usual(parts[:, m], scaling.weight)
+                    summed[:, m] = (parts[:, m] / usual[series, m, :channels]).sum(axis=1)
         a.newest[series], a.run[series] = rows - 1, run
         size = float(np.sqrt(np.mean(bank.astype(np.float64) ** 2) * channels))
         for m in np.flatnonzero(on):
@@ -208,12 +244,12 @@ class PatchBankDetector(Detector):
         out = Scores.empty(len(rows), rows.values.shape[1])
         nearest = np.full((len(rows) if with_nearest else 0, len(_MEMBERS)), np.nan)
         score_rows(
-            rows.series, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest, a.run,
-            a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on,
-            a.centred_width, a.usual, self._order, self._summed, self._ring, self._depth, delay, a.explaining,
-            a.bank, a.bank_good, a.bank_means, a.history, a.absent, a.history_good, a.history_means, a.gaps,
-            a.bank_sums, a.ring_sums,
-            a.band, out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
+            rows.series, rows.times, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest,
+            a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on,
+            a.centred_width, a.usual, a.channel_usual, a.even_usual, self._order, self._summed, self._ring, self._depth,
+            delay, a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_good, a.bank_means, a.bank_phase, a.history,
+            a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums, a.band,
+            out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
         )  # fmt: skip
         return out, nearest
 
@@ -224,7 +260,7 @@ class PatchBankDetector(Detector):
         learnt = train_rows or min(len(values), self._bank_rows)
         one = PatchBankDetector(
             bank_rows=self._bank_rows, ring_rows=self._ring, repeats=self._order - 1,
-            clean_training=not self._summed, units=self._units,
+            clean_training=not self._summed, units=self._units, same_phase=self._same_phase,
         )  # fmt: skip
         one.reserve(1, values.shape[1])
         prefix, _ = one._learn(0, values[:learnt], times[:learnt], delay=0)
@@ -300,6 +336,15 @@ def _usual(scores: npt.NDArray[np.float64], size: float) -> float:
     known = scores[~np.isnan(scores)]
     quantile = float(np.quantile(known, _QUANTILE)) if known.size else 0.0
     return max(quantile, _LEAST_USUAL, _LEAST_USUAL_SHARE * size)
+
+
+def _channel_usual(parts: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What each channel's part is divided by, float64[c]: its own usual, state channels counting by their weight."""
+    known = parts[~np.isnan(parts).any(axis=1)]
+    usual = np.quantile(known, _QUANTILE, axis=0) if len(known) else np.zeros(parts.shape[1])
+    positive = usual[usual > 0]
+    floor = _LEAST_CHANNEL_SHARE * float(np.median(positive)) if positive.size else 1.0
+    return np.asarray(np.maximum(usual, floor) / weight)
 
 
 def _settled(windows: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:

@@ -139,13 +139,14 @@ def advance(
 @njit(cache=True, nogil=True)
 def distances_of_window(
     bank_sums, ring_sums, bank_good, history_good, rows, ring, end, newest, first, width, level_bank, level_ring,
-    centred, out,
+    centred, period, bank_phase, history_phase, out,
 ):  # fmt: skip
     """Mean squared distances of the newest window to all others, infinite where there is none to compare with.
 
     ``out[j]`` is the bank's window ending at j, ``out[rows + r]`` that at lag ``ring - r``. `first` is the number of
     the bank's row 0: within the bank windows on both sides count, as long as they do not overlap. `level_bank` and
-    `level_ring` (by place in the history) are the squared distances between means, taken off where `centred`.
+    `level_ring` (by place in the history) are the squared distances between means, taken off where `centred`. With a
+    `period` only windows at the same time of it count, an eighth of it to either side.
     """
     offset = newest % rows
     if offset:
@@ -159,6 +160,17 @@ def distances_of_window(
     for r in range(ring):
         if not ring_good[r]:
             out[rows + r] = np.inf
+    if period > 0:
+        own, slack = history_phase[end], max(2, period // 8)
+        for j in range(rows):
+            apart = abs(own - bank_phase[j])
+            if min(apart, period - apart) > slack:
+                out[j] = np.inf
+        ring_phase = history_phase[end - ring : end]
+        for r in range(ring):
+            apart = abs(own - ring_phase[r])
+            if min(apart, period - apart) > slack:
+                out[rows + r] = np.inf
     _exclude(out, newest, width, rows, ring, newest, first)
     # The same window is not offered twice: the bank has its rows already.
     for r in range(min(ring, max(0, first + rows - newest + ring))):
@@ -231,17 +243,18 @@ def two_nearest(distances, rows, ring, newest, first, width, order):
 @njit(cache=True, nogil=True)
 def early_score(
     bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, width, delay, centred, complete,
-    weights, shares,
+    by_channel, channel_usual, weights, shares,
 ):  # fmt: skip
     """Score at `delay` rows behind the newest one, from the newest window and its match; fills each channel's share.
 
     Residuals count by how many of the windows over that row cover them too. `complete` says that nothing is missing in
-    the window; `weights` is room for `width` values.
+    the window; `weights` is room for `width` values. With a `delay` below 0 all residuals count alike. Where
+    `by_channel` the score is the sum over channels of their own root mean squares in units of `channel_usual`.
     """
     match = place if place < rows else end - ring + (place - rows)
     whole = 0.0
     for i in range(width):
-        g = float(width - abs(width - 1 - i - delay))
+        g = float(width - abs(width - 1 - i - delay)) if delay >= 0 else 1.0
         whole += g
         weights[i] = g
         if not complete:
@@ -267,4 +280,10 @@ def early_score(
                 share += weights[i] * d * d
         shares[c] = share
         total += share
-    return np.sqrt(total / whole)
+    if not by_channel:
+        return np.sqrt(total / whole)
+    total = 0.0
+    for c in range(channels):
+        shares[c] = np.sqrt(shares[c] / whole) / channel_usual[c]
+        total += shares[c]
+    return total

@@ -5,22 +5,31 @@ from numba import njit
 
 from tsad.kernels.patchbank import advance, distances_of_window, early_score, row_distances, two_nearest
 
-__all__ = ["score_bank_rows", "score_rows"]
+__all__ = ["phase_of", "score_bank_rows", "score_rows"]
 
 _FARTHEST = 1e4
 """Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
 
 
 @njit(cache=True, nogil=True)
+def phase_of(time, epoch, step, period):
+    """Row of the period at a time; 0 where there is none."""
+    if period <= 0:
+        return 0
+    return int((time - epoch + step // 2) // step) % period
+
+
+@njit(cache=True, nogil=True)
 def _take(
-    x, is_break, channels, rows, ring, depth, newest, location, factor, widths, used, centred_width, bank, history,
-    absent, history_good, history_means, gaps, run, bank_sums, ring_sums, entering, leaving,
+    x, is_break, phase, channels, rows, ring, depth, newest, location, factor, widths, used, centred_width, bank,
+    history, history_phase, absent, history_good, history_means, gaps, run, bank_sums, ring_sums, entering, leaving,
 ):  # fmt: skip
     """Put a row into the history and bring all sums up to date; returns where it stands and its run since a break."""
     at = newest % depth
     before = (newest - 1) % depth
     end = at + depth
     run = 1 if is_break else run + 1
+    history_phase[at] = history_phase[end] = phase
     missing, known = 0, 0
     for c in range(channels):
         if factor[c] == 0.0:
@@ -60,28 +69,32 @@ def _take(
 @njit(cache=True, nogil=True)
 def score_bank_rows(
     values, breaks, location, factor, widths, used, member_width, member_centred, centred_width, order, ring, depth,
-    delay, bank, bank_good, bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums,
-    nearest, early, residuals, explaining,
+    delay, period, bank, bank_good, bank_means, bank_phase, history, history_phase, absent, history_good,
+    history_means, gaps, bank_sums, ring_sums, nearest, early, early_by_channel, even_by_channel, residuals,
+    explaining,
 ):  # fmt: skip
     """Judge every row of a training part against the rest of it; returns the run since the last break.
 
     `values` are its rows from the bank's first on; ``nearest[t, m]`` and ``early[t, m]`` become the distances of the
     window ending at t and the score at `delay`; ``residuals[t, c]`` that of the newest row for member `explaining`.
+    With a `period` each channel's part of the score goes to ``early_by_channel[t, m, c]``, and with all residuals
+    counting alike to ``even_by_channel``.
     """
     rows, channels = values.shape
     size = max(rows, 2 * depth)
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
     nothing = np.zeros(channels, np.bool_)
     distances, shares = np.empty(rows + ring, np.float32), np.zeros(channels)
-    weights = np.empty(widths.max())
+    weights, ones = np.empty(widths.max()), np.ones(channels)
     known = 0
     for c in range(channels):
         known += factor[c] != 0.0
     run = 0
     for t in range(rows):
         end, run = _take(
-            values[t], breaks[t], channels, rows, ring, depth, t, location, factor, widths, used, centred_width, bank,
-            history, absent, history_good, history_means, gaps, run, bank_sums, ring_sums, entering, leaving,
+            values[t], breaks[t], bank_phase[t], channels, rows, ring, depth, t, location, factor, widths, used,
+            centred_width, bank, history, history_phase, absent, history_good, history_means, gaps, run, bank_sums,
+            ring_sums, entering, leaving,
         )  # fmt: skip
         # What entered and left is in the sums now: the same room holds the distances between levels.
         row_distances(bank_means, history_means[:, end], nothing, channels, 0, rows, entering)
@@ -92,15 +105,25 @@ def score_bank_rows(
                 continue
             distances_of_window(
                 bank_sums[k], ring_sums[k], bank_good[k], history_good[k], rows, ring, end, t, 0, widths[k], entering,
-                leaving, member_centred[m], distances,
+                leaving, member_centred[m], period, bank_phase, history_phase, distances,
             )  # fmt: skip
             place, found = two_nearest(distances, rows, ring, t, 0, widths[k], order)
             if place < 0:
                 continue
+            complete = gaps[k] == 0 and known == channels
+            if period > 0:
+                early_score(
+                    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k], -1,
+                    member_centred[m], complete, True, ones, weights, even_by_channel[t, m],
+                )  # fmt: skip
+                early_score(
+                    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k],
+                    delay, member_centred[m], complete, True, ones, weights, early_by_channel[t, m],
+                )  # fmt: skip
             nearest[t, m] = np.sqrt(found)
             early[t, m] = early_score(
                 bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k], delay,
-                member_centred[m], gaps[k] == 0 and known == channels, weights, shares,
+                member_centred[m], complete, False, ones, weights, shares,
             )  # fmt: skip
             if m == explaining:
                 for c in range(channels):
@@ -111,10 +134,11 @@ def score_bank_rows(
 
 @njit(cache=True, nogil=True)
 def score_rows(
-    series, values, breaks, n_channels, n_bank, newest, run, location, factor, widths, used, member_width,
-    member_centred, member_on, centred_width, usual, order, summed, ring, depth, delay, explaining, bank, bank_good,
-    bank_means, history, absent, history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason,
-    contributions, expected, lower, upper, nearest,
+    series, times, values, breaks, n_channels, n_bank, newest, run, location, factor, widths, used, member_width,
+    member_centred, member_on, centred_width, usual, channel_usual, even_usual, order, summed, ring, depth, delay,
+    period, epoch, step, explaining, bank, bank_good, bank_means, bank_phase, history, history_phase, absent,
+    history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason, contributions, expected, lower, upper,
+    nearest,
 ):  # fmt: skip
     """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows."""
     size = max(bank.shape[2], 2 * depth)
@@ -122,15 +146,17 @@ def score_rows(
     nothing = np.zeros(values.shape[1], np.bool_)
     distances = np.empty(bank.shape[2] + ring, np.float32)
     shares, weights = np.zeros(values.shape[1]), np.empty(widths.max() if len(widths) else 0)
+    by_channel = np.empty(values.shape[1])
     for i in range(len(series)):
         s = series[i]
         channels, rows = n_channels[s], n_bank[s]
         t = newest[s] + 1
         newest[s] = t
         end, run[s] = _take(
-            values[i], breaks[i], channels, rows, ring, depth, t, location[s], factor[s], widths[s], used[s],
-            centred_width[s], bank[s], history[s], absent[s], history_good[s], history_means[s], gaps[s], run[s],
-            bank_sums[s], ring_sums[s], entering, leaving,
+            values[i], breaks[i], phase_of(times[i], epoch[s], step[s], period[s]), channels, rows, ring, depth, t,
+            location[s], factor[s], widths[s], used[s], centred_width[s], bank[s], history[s], history_phase[s],
+            absent[s], history_good[s], history_means[s], gaps[s], run[s], bank_sums[s], ring_sums[s], entering,
+            leaving,
         )  # fmt: skip
         row_distances(bank_means[s], history_means[s, :, end], nothing, channels, 0, rows, entering)
         row_distances(history_means[s], history_means[s, :, end], nothing, channels, end - ring, end, leaving)
@@ -155,18 +181,24 @@ def score_rows(
             width = widths[s, k]
             distances_of_window(
                 bank_sums[s, k], ring_sums[s, k], bank_good[s, k], history_good[s, k], rows, ring, end, t, 0, width,
-                entering, leaving, member_centred[m], distances,
+                entering, leaving, member_centred[m], period[s], bank_phase[s], history_phase[s], distances,
             )  # fmt: skip
             place, found = two_nearest(distances, rows, ring, t, 0, width, order)
             if place < 0:
                 ready = False
                 break
+            complete = gaps[s, k] == 0 and known == channels
             ratio = early_score(
                 bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end, place,
-                width, delay, member_centred[m], gaps[s, k] == 0 and known == channels, weights, shares,
+                width, delay, member_centred[m], complete, period[s] > 0, channel_usual[s, m], weights, shares,
             ) / usual[s, m]  # fmt: skip
             if len(nearest):
                 nearest[i, m] = np.sqrt(found)
+                if period[s] > 0:
+                    nearest[i, m] = early_score(
+                        bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end,
+                        place, width, -1, member_centred[m], complete, True, even_usual[s, m], weights, by_channel,
+                    )  # fmt: skip
             total += ratio
             largest = max(largest, ratio)
             weight = 0.0

@@ -10,7 +10,7 @@ from tsad.detectors.patchbank import PatchBankDetector
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.patchbank import REFRESH_ROWS
 from tsad.observations import RowFlag
-from tsad.patch_scaling import fit_patch_scaling
+from tsad.patch_scaling import PatchScaling, fit_patch_scaling
 
 SECOND = 10**9
 
@@ -145,6 +145,61 @@ def test_golden_values_with_delay(monkeypatch):
     scores, _ = detector._score(rows_of(values[80:], times[80:]), with_nearest=False, delay=3)
     for row, value in {99: 0.62698004, 103: 0.34762775}.items():
         assert scores.score[row + 3 - 80] * detector._arrays.usual[0, 0] == pytest.approx(value, abs=1e-6)
+
+
+def test_golden_values_channel_by_channel(monkeypatch):
+    """Specification, section 11: mixed units, no yardstick; the phase changes nothing there."""
+    members(monkeypatch, 8, centred=(False,))
+    monkeypatch.setattr(patchbank, "shared_period", lambda _: 20)
+    monkeypatch.setattr(PatchScaling, "by_noise", lambda self, _: self)
+    t = GOLDEN_ROWS
+    other = 5000 + 1000 * np.cos(2 * np.pi * t / 20) + 10 * ((5 * t) % 7)
+    other[97:100] += 800
+    nearest, _, _, detector = run(np.column_stack([golden(), other]), 80, ring_rows=20, units="mixed")
+    assert 1 / detector._arrays.factor[0, 1] == pytest.approx(707.19347436, rel=1e-6)
+    assert detector._arrays.even_usual[0, 0] == pytest.approx([0.07794595, 0.04999387], abs=1e-6)
+    for start, value in {85: 1.52883897, 92: 24.74949477, 97: 20.96000405, 112: 10.02840686}.items():
+        assert nearest[start + 7, 0] == pytest.approx(value, rel=1e-5)
+    settled = patchbank._settled(nearest[:, 0], 8)
+    assert settled[[96, 110]] == pytest.approx([21.35815722, 9.33035296], rel=1e-5)
+    assert patchbank._usual(patchbank._settled(nearest[:80, 0], 8), 0.0) == pytest.approx(1.94247016, rel=1e-5)
+
+
+def days(rows, seed=0):
+    """Three indicators of mixed units that swing with a day of 100 rows, by their own noise."""
+    rng = np.random.default_rng(seed)
+    swing = np.sin(np.arange(rows) * 2 * np.pi / 100)[:, None]
+    return (swing + np.array([0.01, 0.02, 0.01]) * rng.standard_normal((rows, 3))) * np.array([1e-3, 1.0, 1e5])
+
+
+def test_indicators_of_mixed_units_are_compared_at_the_same_time_of_day():
+    values = days(1400)
+    values[1200:1204, 1] += 0.15
+    _, _, scores, detector = run(values, 900, ring_rows=300)
+    assert detector._arrays.period[0] == 100
+    # A move of seven times its noise, far inside the day's swing.
+    assert np.nanargmax(scores.score) in range(300, 310)
+    assert scores.contributions[303].argmax() == 1
+    plain = run(values, 900, ring_rows=300, same_phase="never")[3]
+    assert plain._arrays.period[0] == 0
+    assert run(values[:, :1], 900)[3]._arrays.period[0] == 0, "one channel is not compared by phase"
+    assert run(values / [1e-3, 1, 1e5], 900)[3]._arrays.period[0] == 0, "nor is one unit"
+
+
+def test_the_phase_counts_time_and_not_rows():
+    values = days(1200).astype(np.float32)
+    # A quarter of a day is lost: rows go on where the day has gone on.
+    later = np.arange(925, 1200)
+    flags = np.zeros(len(later), np.uint8)
+    flags[0] = RowFlag.BREAK
+    scores = []
+    for lost in (0, 25):
+        detector = PatchBankDetector(ring_rows=100)
+        detector.reserve(1, 3)
+        detector.fit(0, values[:900], np.arange(900) * SECOND)
+        scores.append(detector.score(rows_of(values[later], (later - lost) * SECOND, flags=flags)).score)
+    assert np.nanmax(scores[0]) < 10
+    assert np.nanmedian(scores[1][95:150]) > 3 * np.nanmedian(scores[0][95:150]), "where the time is wrong"
 
 
 @settings(max_examples=15)
