@@ -14,6 +14,7 @@ __all__ = ["create_detector", "detector_class", "detector_names", "detector_opti
 _CLASSES = {
     "robust": ("tsad.detectors.robust", "RobustDetector"),
     "patchbank": ("tsad.detectors.patchbank", "PatchBankDetector"),
+    "poly": ("tsad.detectors.poly", "PolyDetector"),
     "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),
     "autoencoder": ("tsad.detectors.autoencoder", "AutoencoderDetector"),
 }

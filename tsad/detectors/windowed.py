@@ -1,0 +1,94 @@
+"""What the detectors that look at windows of scaled rows have in common."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.errors import NotEnoughDataError
+from tsad.observations import RowBatch, RowFlag
+from tsad.scaling import ChannelScaling, fit_scaling
+from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
+
+__all__ = ["SCALING_FIELDS", "learn_scaling", "prefix_rows", "residual_units", "time_breaks"]
+
+SCALING_FIELDS = {
+    "n_channels": Field(np.int32, fitted=True),
+    "location": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+    "scale": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
+    "weight": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
+}
+_QUANTILE = 0.99
+_LEAST_UNIT = 1e-3
+
+
+def time_breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether time is missing before each row, bool[t].
+
+    Examples
+    --------
+    >>> time_breaks(np.array([0, 10, 20, 70, 80])).tolist()
+    [False, False, False, True, False]
+    """
+    found = np.zeros(len(times), np.bool_)
+    if len(times) > 1:
+        steps = np.diff(times)
+        found[1:] = steps > 1.5 * np.median(steps)
+    return found
+
+
+def prefix_rows(series: int, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64], width: int) -> RowBatch:
+    """Rows of one series as the engine would hand them over, `width` channel columns wide."""
+    n = len(values)
+    wide = np.full((n, width), np.nan, np.float32)
+    wide[:, : values.shape[1]] = values
+    flags = np.where(time_breaks(times), np.uint8(RowFlag.BREAK), np.uint8(0))
+    zeros = np.zeros(n, np.int64)
+    return RowBatch(np.full(n, series, np.int32), np.asarray(times), wide, flags, zeros.astype(np.int32), zeros)
+
+
+def learn_scaling(
+    name: str, arrays: SeriesArrays, series: int, train: npt.NDArray[np.float32], needed: int
+) -> ChannelScaling:
+    """Scale the channels of a series and store that in `arrays`; its window starts empty.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Fewer than `needed` rows have a value.
+    """
+    usable = int(np.count_nonzero(~np.isnan(train).all(axis=1)))
+    if usable < needed:
+        raise NotEnoughDataError(f"{name} needs {needed} rows with values, there are {usable}")
+    n = train.shape[1]
+    scaling = fit_scaling(train)
+    arrays.reserve(series + 1, n)
+    arrays.n_channels[series] = n
+    arrays.location[series, :n], arrays.scale[series, :n] = scaling.location, scaling.scale
+    arrays.weight[series, :n] = scaling.weight
+    arrays.filled[series] = arrays.position[series] = 0
+    return scaling
+
+
+def residual_units(
+    residuals: npt.NDArray[np.float64], train: npt.NDArray[np.float32], scaling: ChannelScaling
+) -> npt.NDArray[np.float64]:
+    """Residual of each channel that is usual, float64[c]: its 0.99 quantile, in units of the channel's scale.
+
+    At least a thousandth of the scale, and the whole scale for a channel that never moved in training. A 0/1 channel
+    may switch: its weight holds here too.
+
+    Parameters
+    ----------
+    residuals
+        float64[t, c], absolute and scaled, NaN where there is none.
+    train
+        float32[t, c].
+    scaling
+        That of the channels.
+    """
+    units = np.empty(residuals.shape[1])
+    for c in range(len(units)):
+        known = residuals[:, c][~np.isnan(residuals[:, c])]
+        there = train[:, c][~np.isnan(train[:, c])]
+        floor = _LEAST_UNIT if there.size and there.max() > there.min() else 1.0
+        units[c] = max(floor, float(np.quantile(known, _QUANTILE)) if known.size else 0.0)
+    return np.asarray(units / np.maximum(scaling.weight, _LEAST_UNIT))
