@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tsad.detectors.base import Detector, Scores
 from tsad.errors import NotEnoughDataError
-from tsad.kernels.patchbank_rows import phase_of, score_bank_rows, score_rows
+from tsad.kernels.patchbank_rows import BRIDGED_STEPS, phase_of, score_bank_rows, score_rows
 from tsad.observations import RowBatch, RowFlag
 from tsad.patch_scaling import Units, fit_patch_scaling
 from tsad.periods import shared_period
@@ -143,6 +143,7 @@ class PatchBankDetector(Detector):
                 "absent": Field(np.bool_, 0, (PER_CHANNEL, twice)),
                 "gaps": Field(np.int64, 0, (k,)),
                 "newest": Field(np.int64),
+                "last": Field(np.int64),
                 "run": Field(np.int64),
             },
         )
@@ -224,7 +225,7 @@ class PatchBankDetector(Detector):
                 for m in np.flatnonzero(on):
                     usual[series, m, :channels] = _channel_usual(parts[:, m], scaling.weight)
                     summed[:, m] = (parts[:, m] / usual[series, m, :channels]).sum(axis=1)
-        a.newest[series], a.run[series] = rows - 1, run
+        a.newest[series], a.last[series], a.run[series] = rows - 1, times[-1], run
         size = float(np.sqrt(np.mean(bank.astype(np.float64) ** 2) * channels))
         for m in np.flatnonzero(on):
             a.usual[series, m] = _usual(early[:, m], size)
@@ -245,7 +246,8 @@ class PatchBankDetector(Detector):
         nearest = np.full((len(rows) if with_nearest else 0, len(_MEMBERS)), np.nan)
         score_rows(
             rows.series, rows.times, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest,
-            a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred, a.member_on,
+            a.last, a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred,
+            a.member_on,
             a.centred_width, a.usual, a.channel_usual, a.even_usual, self._order, self._summed, self._ring, self._depth,
             delay, a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_good, a.bank_means, a.bank_phase, a.history,
             a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums, a.band,
@@ -290,11 +292,11 @@ class PatchBankDetector(Detector):
 
 
 def _breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether time is missing before a row."""
+    """Whether more time is missing before a row than windows go on over."""
     found = np.zeros(len(times), np.bool_)
     if len(times) > 1:
         steps = np.diff(times)
-        found[1:] = steps > 1.5 * np.median(steps)
+        found[1:] = steps > BRIDGED_STEPS * np.median(steps)
     return found
 
 

@@ -5,7 +5,10 @@ from numba import njit
 
 from tsad.kernels.patchbank import advance, distances_of_window, early_score, row_distances, two_nearest
 
-__all__ = ["phase_of", "score_bank_rows", "score_rows"]
+__all__ = ["BRIDGED_STEPS", "phase_of", "score_bank_rows", "score_rows"]
+
+BRIDGED_STEPS = 8
+"""Windows go on over a gap of up to so many steps, as if its ends were neighbours."""
 
 _FARTHEST = 1e4
 """Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
@@ -134,7 +137,7 @@ def score_bank_rows(
 
 @njit(cache=True, nogil=True)
 def score_rows(
-    series, times, values, breaks, n_channels, n_bank, newest, run, location, factor, widths, used, member_width,
+    series, times, values, breaks, n_channels, n_bank, newest, last, run, location, factor, widths, used, member_width,
     member_centred, member_on, centred_width, usual, channel_usual, even_usual, order, summed, ring, depth, delay,
     period, epoch, step, explaining, bank, bank_good, bank_means, bank_phase, history, history_phase, absent,
     history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason, contributions, expected, lower, upper,
@@ -152,8 +155,10 @@ def score_rows(
         channels, rows = n_channels[s], n_bank[s]
         t = newest[s] + 1
         newest[s] = t
+        broken = breaks[i] and times[i] - last[s] > BRIDGED_STEPS * step[s]
+        last[s] = times[i]
         end, run[s] = _take(
-            values[i], breaks[i], phase_of(times[i], epoch[s], step[s], period[s]), channels, rows, ring, depth, t,
+            values[i], broken, phase_of(times[i], epoch[s], step[s], period[s]), channels, rows, ring, depth, t,
             location[s], factor[s], widths[s], used[s], centred_width[s], bank[s], history[s], history_phase[s],
             absent[s], history_good[s], history_means[s], gaps[s], run[s], bank_sums[s], ring_sums[s], entering,
             leaving,

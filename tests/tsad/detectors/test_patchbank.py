@@ -260,8 +260,12 @@ def test_a_gap_starts_the_window_anew(monkeypatch):
     detector.reserve(1, 2)
     detector.fit(0, values[:100], np.arange(100) * SECOND)
     flags = np.zeros(60, np.uint8)
-    flags[20] = RowFlag.BREAK
-    found = detector.score(rows_of(values[100:], np.arange(100, 160) * SECOND, flags=flags))
+    flags[[10, 20]] = RowFlag.BREAK
+    stream = np.arange(100, 160) * SECOND
+    stream[10:] += 5 * SECOND
+    stream[20:] += 20 * SECOND
+    found = detector.score(rows_of(values[100:], stream, flags=flags))
+    assert np.isfinite(found.score[:20]).all(), "a few steps are gone over"
     assert (found.reason[20:27] == Unscored.WINDOW_INCOMPLETE).all()
     assert np.isfinite(found.score[27:]).all()
     train = values[:100]
