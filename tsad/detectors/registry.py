@@ -14,6 +14,7 @@ __all__ = ["create_detector", "detector_class", "detector_names", "detector_opti
 _CLASSES = {
     "robust": ("tsad.detectors.robust", "RobustDetector"),
     "patchbank": ("tsad.detectors.patchbank", "PatchBankDetector"),
+    "kmeans": ("tsad.detectors.kmeans", "KMeansDetector"),
     "poly": ("tsad.detectors.poly", "PolyDetector"),
     "spectral-residual": ("tsad.detectors.spectral_residual", "SpectralResidualDetector"),
     "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),

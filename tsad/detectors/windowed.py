@@ -4,11 +4,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.errors import NotEnoughDataError
+from tsad.kernels.windows import FARTHEST
 from tsad.observations import RowBatch, RowFlag
 from tsad.scaling import ChannelScaling, fit_scaling
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
-__all__ = ["SCALING_FIELDS", "learn_scaling", "prefix_rows", "residual_units", "time_breaks"]
+__all__ = [
+    "SCALING_FIELDS",
+    "held_rows",
+    "learn_scaling",
+    "prefix_rows",
+    "residual_units",
+    "settled",
+    "time_breaks",
+    "whole_windows",
+]
 
 SCALING_FIELDS = {
     "n_channels": Field(np.int32, fitted=True),
@@ -92,3 +102,47 @@ def residual_units(
         floor = _LEAST_UNIT if there.size and there.max() > there.min() else 1.0
         units[c] = max(floor, float(np.quantile(known, _QUANTILE)) if known.size else 0.0)
     return np.asarray(units / np.maximum(scaling.weight, _LEAST_UNIT))
+
+
+def held_rows(
+    values: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_], scaling: ChannelScaling
+) -> npt.NDArray[np.float32]:
+    """Scaled rows as rings keep them, float32[t, c]: a missing value stands at the last one since the last break."""
+    scaled = np.clip((values.astype(np.float64) - scaling.location) / scaling.scale, -FARTHEST, FARTHEST)
+    rows = np.arange(len(values))
+    started = np.maximum.accumulate(np.where(breaks, rows, 0))
+    for c in range(values.shape[1]):
+        last = np.maximum.accumulate(np.where(np.isnan(scaled[:, c]), -1, rows))
+        scaled[:, c] = np.where(last >= started, scaled[last, c], 0.0)
+    return scaled.astype(np.float32)
+
+
+def whole_windows(
+    values: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_], window: int, known: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Whether the window that ends at each row is without a break and half of its values are there, bool[t].
+
+    Only channels that are `known` count.
+    """
+    rows = np.arange(len(values))
+    run = rows - np.maximum.accumulate(np.where(breaks, rows, 0)) + 1
+    missing = np.concatenate([[0], np.cumsum(np.isnan(values[:, known]).sum(axis=1))])
+    inside = missing[1:] - missing[np.maximum(rows + 1 - window, 0)]
+    return np.asarray((run >= window) & (2 * inside <= window * int(known.sum())), dtype=np.bool_)
+
+
+def settled(scores: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Mean over the windows (known by their last row) that cover each row, float64[t]; NaN where none does.
+
+    Examples
+    --------
+    >>> settled(np.array([np.nan, 1.0, 3.0, 5.0]), 2).tolist()
+    [1.0, 2.0, 4.0, 5.0]
+    """
+    known = ~np.isnan(scores)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, scores, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    first = np.arange(len(scores))
+    last = np.minimum(first + window, len(scores))
+    count = counts[last] - counts[first]
+    return np.asarray(np.where(count > 0, (sums[last] - sums[first]) / np.maximum(count, 1), np.nan))

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["take_row"]
+__all__ = ["FARTHEST", "take_row"]
 
-_FARTHEST = 1e4
+FARTHEST = 1e4
 """Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
 
 
@@ -26,7 +26,7 @@ def take_row(x, is_break, s, channels, rows, location, scale, weight, ring, gone
             gone[s, newest, c] = True
         else:
             scaled = (value - location[s, c]) / scale[s, c]
-            ring[s, newest, c] = min(max(scaled, -_FARTHEST), _FARTHEST)
+            ring[s, newest, c] = min(max(scaled, -FARTHEST), FARTHEST)
             gone[s, newest, c] = False
     position[s] = (newest + 1) % rows
     filled[s] = min(filled[s] + 1, rows)
