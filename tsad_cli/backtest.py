@@ -27,7 +27,7 @@ def backtest(
     ],
     detector: Annotated[
         list[str] | None,
-        typer.Option(help="Names: a,b are two rows of the table, a+b is one, combined. Default: robust."),
+        typer.Option(help="Names: a,b are two rows of the table, a+b is one, combined. Default: patchbank."),
     ] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="DETECTOR.OPTION=VALUE", help="May be repeated.")] = None,
     mode: Annotated[str, typer.Option(help="causal: what the daemon does. full: with hindsight.")] = "causal",
@@ -80,7 +80,7 @@ def backtest(
 
     Exit codes: 0 done (series with too little data count as done), 1 a cell failed, 2 wrong arguments.
 
-    Example: tsad backtest --dataset skab --detector robust,sub-pca --jobs 2 --out out/skab
+    Example: tsad backtest --dataset skab --detector patchbank,sub-pca --jobs 2 --out out/skab
     """
     from pydantic import ValidationError
 
@@ -94,7 +94,7 @@ def backtest(
 
     try:
         wanted = plan.Plan(
-            detectors=plan.parse_detectors(detector or ["robust"]),
+            detectors=plan.parse_detectors(detector or ["patchbank"]),
             mode=mode,  # type: ignore[arg-type]
             seeds=seeds,
             threshold=threshold,

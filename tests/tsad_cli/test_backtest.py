@@ -46,7 +46,7 @@ def test_backtest_prints_a_table_and_writes_results(recording, tmp_path):
 
 
 def test_backtest_prints_json_alone(recording):
-    result = tsad("backtest", "--dataset", recording, "--mode", "full", "--json")
+    result = tsad("backtest", "--dataset", recording, "--mode", "full", "--json", "--detector", "robust")
     document = json.loads(result.stdout)
     assert {cell["threshold_rule"] for cell in document["cells"]} == {"oracle-best-f1"}
     cell = document["cells"][-1]
@@ -68,7 +68,7 @@ def test_intervals_take_the_place_of_labels(recording, tmp_path):
 
 
 def test_too_little_data_is_told_and_is_no_failure(recording):
-    result = tsad("backtest", "--dataset", recording.parent)
+    result = tsad("backtest", "--dataset", recording.parent, "--detector", "robust")
     assert result.exit_code == 0
     assert "plant/fan robust has too little data: plant/fan has 50 training rows" in result.stderr
     assert "1/2" in result.stdout
@@ -79,7 +79,7 @@ def test_a_failed_cell_has_exit_code_one(recording, monkeypatch):
         raise RuntimeError("out of order")
 
     monkeypatch.setattr("tsad.detectors.robust.RobustDetector.score_all", broken)
-    result = tsad("backtest", "--dataset", recording, "--mode", "full")
+    result = tsad("backtest", "--dataset", recording, "--mode", "full", "--detector", "robust")
     assert result.exit_code == 1
     assert "pump/pump robust failed: RuntimeError: out of order" in result.stderr
 
@@ -97,7 +97,7 @@ def test_a_failed_cell_has_exit_code_one(recording, monkeypatch):
         (["--dataset", "FILE", "--series", "valve*"], "no series matches 'valve*'"),
         (["--dataset", "FILE", "--train-fraction", "0.5"], "leave train_fraction out"),
         (["--dataset", "FILE", "--false-alarms-per-day", "0"], "--false-alarms-per-day 0.0"),
-        (["--dataset", "FILE", "--option", "robust.x=1"], "has no option 'x'"),
+        (["--dataset", "FILE", "--detector", "robust", "--option", "robust.x=1"], "has no option 'x'"),
         (["--dataset", "FILE", "--out", "FILE"], "cannot be used"),
         (["--dataset", "FILE", "--mode", "full", "--detector", "robust+sub-pca"], "combined in mode causal only"),
     ],
