@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 from evaluation.datasets.schema import LabelledSeries
 from evaluation.errors import InvalidInputError
 from tsad.alarms import AlarmTransition
-from tsad.calibration.persistence import PersistenceFilter
-from tsad.detectors.base import Unscored
-from tsad.detectors.registry import create_detector
 from tsad.engine import FitReport, StreamEngine, StreamOutput
 from tsad.errors import NotEnoughDataError
 from tsad.observations import ObservationBatch, RowFlag
 from tsad.settings import AlarmSettings, DetectorSettings, StreamSettings
 
-__all__ = ["CausalRun", "RowOrigin", "prefix_scores", "run_causal", "stream_settings"]
+__all__ = ["CausalRun", "RowOrigin", "run_causal", "stream_settings"]
 
 LEAST_TRAIN_ROWS = 80
 """What `tsad.settings.StreamSettings.train_rows` demands at least."""
@@ -94,6 +91,12 @@ class CausalRun:
     test_rows: NDArray[np.int64]
     last_rows: NDArray[np.int64]
     origin: RowOrigin
+
+    @property
+    def prefix_scores(self) -> NDArray[np.float64]:
+        """Honest scores of the training rows that the engine calibrated on, float64[n]."""
+        assert self.fit.calibration is not None
+        return self.fit.calibration.scores
 
     @property
     def test_scores(self) -> NDArray[np.float64]:
@@ -263,32 +266,3 @@ def _assemble(
             imputed=int((imputed & (times >= series.test_times[0])).sum()),
         ),
     )
-
-
-def prefix_scores(run: CausalRun) -> NDArray[np.float64]:
-    """Return the honest scores of the training rows that the engine calibrated on.
-
-    The engine keeps no scores of its warm-up, so the detector is fitted once more on the very same rows; fitting is
-    deterministic.
-
-    Parameters
-    ----------
-    run
-        With one detector: combined verdicts have no raw prefix.
-
-    Raises
-    ------
-    InvalidInputError
-        Several detectors are combined.
-    """
-    if len(run.settings.detectors) > 1:
-        raise InvalidInputError(
-            "a threshold from training scores needs one detector; combined ones are thresholded by "
-            "false-alarms-per-day or oracle-best-f1",
-        )
-    chosen = run.settings.detectors[0]
-    learnt = (run.reason == Unscored.WARMING_UP) & ~np.isnan(run.values).all(axis=1) & (run.times <= run.fit.time)
-    detector = create_detector(chosen.name, chosen.options)
-    detector.reserve(1, run.values.shape[1])
-    scores = detector.fit(0, run.values[learnt], run.times[learnt])
-    return PersistenceFilter(*run.settings.alarm.persistence(run.settings.step)).prime(0, scores)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from evaluation.backtest.causal import prefix_scores, run_causal, stream_settings
+from evaluation.backtest.causal import run_causal, stream_settings
 from evaluation.backtest.measures import (
     MeasureSettings,
     alarm_episodes,
@@ -214,7 +214,7 @@ def _score(cell: Cell, series: LabelledSeries, train_rows: int) -> _Scored:
     run = run_causal(series, stream_settings(series, cell.detectors, cell.alarm))
     scored = _Scored(run.test_scores, run.test_p_values, cell.threshold, on=run.test_on)
     if cell.threshold.needs_training_scores:
-        scored.training_scores = prefix_scores(run)
+        scored.training_scores = run.prefix_scores
     episodes = alarm_episodes(run.transitions, series.test_times, series.test_labels)
     calibration = run.fit.calibration
     assert calibration is not None

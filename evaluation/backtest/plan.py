@@ -150,8 +150,6 @@ def plan_cells(plan: Plan) -> list[Cell]:
     for names in plan.detectors:
         if len(names) > 1 and plan.mode == "full":
             raise InvalidInputError(f"{'+'.join(names)}: detectors are combined in mode causal only")
-        if len(names) > 1 and rule.needs_training_scores:
-            raise InvalidInputError(f"{'+'.join(names)}: threshold {rule.name} needs a single detector")
         seeded = [name for name in names if "seed" in detector_options(name)]
         fixed = seeded and all("seed" in plan.options.get(name, {}) for name in seeded)
         for seed in range(plan.seeds) if seeded and not fixed else (None,):

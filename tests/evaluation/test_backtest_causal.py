@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.backtest.causal import LEAST_TRAIN_ROWS, prefix_scores, run_causal, stream_settings
+from evaluation.backtest.causal import LEAST_TRAIN_ROWS, run_causal, stream_settings
 from evaluation.datasets.schema import SECOND, LabelledSeries
 from evaluation.errors import InvalidInputError
 from tsad.detectors.registry import create_detector
@@ -180,14 +180,13 @@ def test_prefix_scores_are_those_the_engine_calibrated_on():
     detector = create_detector("robust")
     detector.reserve(1, 3)
     np.testing.assert_array_equal(
-        prefix_scores(found), detector.fit(0, series.values[:200], series.times[:200]), strict=True
+        found.prefix_scores, detector.fit(0, series.values[:200], series.times[:200]), strict=True
     )
     # The tail starts at a quantile of them.
     assert np.isin(
-        round(found.fit.calibration.tail.start, 9), np.quantile(prefix_scores(found), [0.9, 0.95, 0.98, 0.99]).round(9)
+        round(found.fit.calibration.tail.start, 9), np.quantile(found.prefix_scores, [0.9, 0.95, 0.98, 0.99]).round(9)
     )
-    with pytest.raises(InvalidInputError, match="one detector"):
-        prefix_scores(run(series, "combined"))
+    assert not np.isnan(run(series, "combined").prefix_scores).any()
 
 
 def test_names_of_streams_and_assets_take_what_files_are_called():

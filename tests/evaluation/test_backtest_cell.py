@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.backtest.causal import prefix_scores, run_causal, stream_settings
+from evaluation.backtest.causal import run_causal, stream_settings
 from evaluation.backtest.cell import Cell, run_cell
 from evaluation.backtest.measures import MeasureSettings
 from evaluation.backtest.storage import without_nan
@@ -59,10 +59,12 @@ def test_false_alarms_are_alarms_that_touch_no_event():
 
 
 @pytest.mark.parametrize("rule", ["quantile-of-train=0.9", "mean+1.5std"])
-def test_rules_on_training_scores_use_the_honest_prefix(rule):
-    result = run_cell(cell(rule=rule), SERIES)
-    run = run_causal(SERIES, stream_settings(SERIES, [DetectorSettings(name="robust")], ALARM))
-    expected = ThresholdRule.parse(rule, "causal").threshold(SERIES.test_labels, run.test_scores, prefix_scores(run))
+@pytest.mark.parametrize("name", ["robust", "robust+sub-pca"])
+def test_rules_on_training_scores_use_the_honest_prefix(rule, name):
+    result = run_cell(cell(name, rule=rule), SERIES)
+    detectors = [DetectorSettings(name=part) for part in name.split("+")]
+    run = run_causal(SERIES, stream_settings(SERIES, detectors, ALARM))
+    expected = ThresholdRule.parse(rule, "causal").threshold(SERIES.test_labels, run.test_scores, run.prefix_scores)
     assert result.record["threshold"] == expected
     assert result.record["counts"]["alarmed_rows"] == (run.test_scores >= expected).sum()
     np.testing.assert_array_equal(result.curves["alarm"], run.test_on, "the file keeps the engine's own alarms")

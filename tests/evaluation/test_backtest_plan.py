@@ -37,7 +37,6 @@ def test_options_reach_their_detector_and_a_fixed_seed_is_the_only_one():
         (Plan([("robust",)], options={"robust": {"windows": 3}}), "has no option 'windows'"),
         (Plan([("sub-pca",)], options={"sub-pca": {"explained": 3}}), "explained is 3"),
         (Plan([("robust", "sub-pca")], mode="full"), "combined in mode causal only"),
-        (Plan([("robust", "sub-pca")], threshold="mean+3std"), "needs a single detector"),
         (Plan([("robust",)], rows="all"), "rows all needs mode full"),
         (Plan([("robust",)], mode="full", rows="train"), "choose test or all"),
     ],

@@ -6,7 +6,7 @@ excess of a cluster's peak over a low quantile is taken as exponential with an u
 predictive tail. Quiet time goes on teaching it; alarmed clusters enter as censored.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -97,11 +97,14 @@ class CalibrationFit:
         Episodes a day that the detector makes at all; a larger budget cannot be spent.
     flags
         ``provisional`` (too little exposure for the budget), ``degenerate_tail``, ``budget_above_max``.
+    scores
+        float64[n], the finite scores of the prefix that all this was learnt from.
     """
 
     tail: TailFit
     max_budget: float
     flags: tuple[str, ...]
+    scores: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +295,7 @@ class EpisodeCalibrator:
             flags.append("degenerate_tail")
         if self.policy.false_alarms_per_day > max_budget:
             flags.append("budget_above_max")
-        return CalibrationFit(tail, max_budget, tuple(flags))
+        return CalibrationFit(tail, max_budget, tuple(flags), scores)
 
     def update(
         self,
