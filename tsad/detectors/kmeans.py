@@ -242,8 +242,8 @@ def cluster(points: npt.NDArray[np.float64], count: int, rng: np.random.Generato
         centres = members.T @ points / np.maximum(sizes, 1.0)[:, None]
         # A centre that nobody is near moves to the point that is farthest from its own.
         far = np.argsort(-distances[np.arange(len(points)), owner], kind="stable")
-        for k, at in zip(np.flatnonzero(sizes == 0), far, strict=False):
-            centres[k] = points[at]
+        for empty, at in zip(np.flatnonzero(sizes == 0), far, strict=False):
+            centres[empty] = points[at]
     return centres
 
 

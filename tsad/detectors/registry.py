@@ -15,6 +15,7 @@ _CLASSES = {
     "robust": ("tsad.detectors.robust", "RobustDetector"),
     "patchbank": ("tsad.detectors.patchbank", "PatchBankDetector"),
     "kmeans": ("tsad.detectors.kmeans", "KMeansDetector"),
+    "matrix-profile": ("tsad.detectors.matrix_profile", "MatrixProfileDetector"),
     "poly": ("tsad.detectors.poly", "PolyDetector"),
     "spectral-residual": ("tsad.detectors.spectral_residual", "SpectralResidualDetector"),
     "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),
