@@ -181,8 +181,8 @@ def _nearest(
 @njit(cache=True, nogil=True)
 def score_matrix_profile(
     series, values, breaks, width, amplitudes, n_channels, n_reference, first, location, scale, weight, unit, band,
-    reference, reference_means, reference_deviations, reference_dots, history, means, deviations, dots, gone, newest, run,
-    score, reason, contributions, expected, lower, upper,
+    reference, reference_means, reference_deviations, reference_dots, history, means, deviations, dots, gone, newest,
+    run, score, reason, contributions, expected, lower, upper,
 ):  # fmt: skip
     depth = history.shape[2]
     distances = np.empty(reference.shape[2] + dots.shape[2])

@@ -8,8 +8,8 @@ __all__ = ["score_robust"]
 
 @njit(cache=True, nogil=True)
 def score_robust(
-    series, times, values, n_channels, level, scale, weight, unit, season, bins, period, pull, limit, score, reason,
-    contributions, expected, lower, upper,
+    series, times, values, n_channels, level, scale, weight, unit, season, bins, period, pull, limit, slope, bend,
+    score, reason, contributions, expected, lower, upper,
 ):  # fmt: skip
     for i in range(len(series)):
         s = series[i]
@@ -19,6 +19,9 @@ def score_robust(
         best = -1.0
         total = 0.0
         for c in range(n_channels[s]):
+            if bend > 0.0:
+                # The level moves on by its trend even where the value is missing.
+                level[s, c] += slope[s, c]
             center = level[s, c]
             if bins > 0:
                 center += season[s, phase, c]
@@ -35,7 +38,10 @@ def score_robust(
             contributions[i, c] = ratio * ratio
             total += ratio * ratio
             bound = limit * scale[s, c]
-            level[s, c] += pull * min(max(difference, -bound), bound)
+            step = pull * min(max(difference, -bound), bound)
+            level[s, c] += step
+            if bend > 0.0:
+                slope[s, c] += bend * step
         if best < 0.0:
             reason[i] = 3
             continue
