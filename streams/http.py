@@ -71,6 +71,14 @@ class _ServiceCollector(Collector):
         for stream, count in statistics.fitted.copy().items():
             fitted.add_metric([stream], count)
         yield fitted
+        drifting = GaugeMetricFamily(
+            "tsad_series_drifting",
+            "Series that score higher in quiet time than when they were learnt",
+            labels=["stream"],
+        )
+        for stream, count in statistics.drifting.copy().items():
+            drifting.add_metric([stream], count)
+        yield drifting
         yield CounterMetricFamily("tsad_commits", "Transactions committed", value=statistics.commits)
         health = self._service.source.health
         yield GaugeMetricFamily("tsad_source_connected", "Whether the source can be read", value=health.connected)
@@ -150,7 +158,13 @@ def create_application(service: Service) -> FastAPI:
         streams: dict[str, dict[str, int]] = {}
         for (stream, name), count in sorted(service.pipeline.statistics.counts.copy().items()):
             streams.setdefault(stream, {})[name] = count
-        return {"streams": streams, "fitted": service.pipeline.statistics.fitted, "problems": service.problems()}
+        statistics = service.pipeline.statistics
+        return {
+            "streams": streams,
+            "fitted": statistics.fitted,
+            "drifting": statistics.drifting,
+            "problems": service.problems(),
+        }
 
     return app
 

@@ -117,6 +117,7 @@ class Pipeline:
             lane.restore(streaming, fitted)
             self._continued.add(lane.name)
             self.statistics.fitted[lane.name] = lane.engine.fit_count
+            self.statistics.drifting[lane.name] = lane.engine.drifting()
             for position, offset in streaming.positions.items():
                 if position[0] == lane.topic:
                     resume[position] = min(resume.get(position, offset), offset)
@@ -182,6 +183,7 @@ class Pipeline:
         if isinstance(lane, NumericLane):
             commit.series += lane.new_series()
             self.statistics.fitted[lane.name] = lane.engine.fit_count
+            self.statistics.drifting[lane.name] = lane.engine.drifting()
 
     def _tell(self, transition: AlarmTransition) -> None:
         self._commit.transitions.append(transition)

@@ -16,6 +16,8 @@ class Statistics:
         By ``(stream, name)``: records, rows, alarm transitions, dead letters, everything that the history counts.
     fitted
         Learnt series by stream.
+    drifting
+        Series whose quiet scores have become larger than when they were learnt, by stream.
     commits, records
         Transactions, and the records in them.
     """
@@ -23,6 +25,7 @@ class Statistics:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.fitted: dict[str, int] = {}
+        self.drifting: dict[str, int] = {}
         self.commits = 0
         self.records = 0
 

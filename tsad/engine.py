@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition, Contribution, Verdict
 from tsad.alignment import Aligner
 from tsad.calibration.episodes import CalibratedScores, CalibrationFit, EpisodeCalibrator
+from tsad.calibration.monitor import CalibrationMonitor
 from tsad.calibration.persistence import PersistenceFilter
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
@@ -26,6 +27,7 @@ from tsad.warm_up import WarmUp
 
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
 
+_MONITOR_ROWS = 96
 _TOP_CHANNELS = 5
 
 
@@ -114,6 +116,7 @@ class StreamEngine:
         self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day)
         # With several detectors each gets its own p-values, and the combination its own calibration behind them.
         self._members = {name: EpisodeCalibrator(policy, settings.rows_per_day) for name in self.detectors}
+        self._monitor = CalibrationMonitor(max(_MONITOR_ROWS, *(d.window for d in self.detectors.values())))
         self._silence = SilenceWatch(round(settings.silent_after * 1e9)) if settings.silent_after else None
         self._series = SeriesArrays({"fitted": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
@@ -126,6 +129,10 @@ class StreamEngine:
     def is_fitted(self, series: int) -> bool:
         """Whether `series` is scored already."""
         return series < self._series.capacity and bool(self._series.fitted[series])
+
+    def drifting(self) -> int:
+        """How many series score higher in quiet time than they did when they were learnt."""
+        return int(np.count_nonzero(self._monitor.drifting[: len(self.table)]))
 
     # ------------------------------------------------------------------------------------------------- one batch
 
@@ -146,7 +153,7 @@ class StreamEngine:
         for detector in self.detectors.values():
             detector.reserve(n_series, self.table.width)
         fits, scored = self._learn(rows)
-        output = self._score(rows, scored)
+        output = self._score(rows, scored, counts)
         return StreamOutput(
             rows=rows,
             transitions=transitions + output["transitions"],
@@ -262,6 +269,7 @@ class StreamEngine:
             enough = complete.sum() > 2 * self._calibrator.policy.off_delay_rows
             verdict = np.where(complete, harmonic_score(p_values), np.nan) if enough else harmonic_score(p_values)
         calibration = self._calibrator.fit(series, self._persistence.prime(series, verdict))
+        self._monitor.fit(series, calibration.scores)
         self._series.reserve(series + 1)
         self._series.fitted[series] = True
         self.fit_count += 1
@@ -269,7 +277,7 @@ class StreamEngine:
 
     # ------------------------------------------------------------------------------------------------- scoring
 
-    def _score(self, rows: RowBatch, where: npt.NDArray[np.intp]) -> dict[str, Any]:
+    def _score(self, rows: RowBatch, where: npt.NDArray[np.intp], counts: Counter[str]) -> dict[str, Any]:
         m = len(rows)
         everything = len(where) == m
         own = rows if everything else rows.take(where)
@@ -285,6 +293,9 @@ class StreamEngine:
             reason = np.where(np.isnan(verdict), first.reason, Unscored.SCORED).astype(np.uint8)
         verdict = self._persistence.apply(own.series, verdict, breaks)
         calibrated = self._calibrator.update(own.series, verdict, breaks)
+        drifts = self._monitor.update(own.series, verdict, calibrated.on)
+        if drifts:
+            counts["calibration_drift"] += drifts
         transitions = self._transitions(own, said, members, verdict, calibrated)
         if everything:
             scores = {name: s.score for name, s in said.items()}
@@ -386,6 +397,7 @@ class StreamEngine:
         n = len(self.table)
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {
             "calibrator": self._calibrator.state(n, fitted=fitted),
+            "monitor": self._monitor.state(n, fitted=fitted),
             "persistence": self._persistence.state(n, fitted=fitted),
             "aligner": self._aligner.state(n, fitted=fitted),
             "series": self._series.state(n, fitted=fitted),
@@ -423,6 +435,7 @@ class StreamEngine:
         n = len(self.table)
         self._aligner.restore(parts.get("aligner", {}))
         self._calibrator.restore(parts.get("calibrator", {}))
+        self._monitor.restore(parts.get("monitor", {}))
         self._calibrator.set_budget(self.settings.alarm.false_alarms_per_day)
         self._persistence.restore(parts.get("persistence", {}))
         self._series.restore(parts.get("series", {}))

@@ -68,6 +68,8 @@ class CausalRun:
         Alarm transitions in order.
     fit
         How the series was learnt.
+    drift_signals
+        How often the calibration monitor said that quiet scores have become larger.
     test_rows
         int64[n]: for every row of the test part the number of its engine row; -1 where there is none.
     last_rows
@@ -88,6 +90,7 @@ class CausalRun:
     on: NDArray[np.bool_]
     transitions: list[AlarmTransition]
     fit: FitReport
+    drift_signals: int
     test_rows: NDArray[np.int64]
     last_rows: NDArray[np.int64]
     origin: RowOrigin
@@ -257,6 +260,7 @@ def _assemble(
         on=np.concatenate([o.calibrated.on for o in outputs]),
         transitions=[transition for o in outputs for transition in o.transitions],
         fit=fit,
+        drift_signals=sum(o.counts["calibration_drift"] for o in outputs),
         test_rows=test_rows,
         last_rows=np.searchsorted(cells, test_cells, side="right") - 1,
         origin=RowOrigin(

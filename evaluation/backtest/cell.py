@@ -220,7 +220,11 @@ def _score(cell: Cell, series: LabelledSeries, train_rows: int) -> _Scored:
     assert calibration is not None
     scored.details = {
         "alarms": [asdict(episode) for episode in episodes],
-        "calibration": {"max_false_alarms_per_day": calibration.max_budget, "flags": list(calibration.flags)},
+        "calibration": {
+            "max_false_alarms_per_day": calibration.max_budget,
+            "flags": list(calibration.flags),
+            "drift_signals": run.drift_signals,
+        },
         "fitted_rows": run.fit.rows,
         "rows": asdict(run.origin),
     }

@@ -70,6 +70,26 @@ def test_a_planted_fault_raises_one_alarm_that_names_asset_and_channel():
     assert cleared[0].transition_seq > raised[0].transition_seq
 
 
+def test_drift_of_quiet_scores_is_told_and_survives_a_restart():
+    settings_ = StreamSettings(
+        name="pumps", step=1, train_rows=600, channels=CHANNELS, detectors=["robust"],
+        alarm=AlarmSettings(false_alarms_per_day=0.1),
+    )  # fmt: skip
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((6000, 2, 3)).astype(np.float32)
+    values[2000:, 1] *= 1.5
+    engine_ = StreamEngine(settings_)
+    for asset in ("pump-0", "pump-1"):
+        engine_.table.add(asset)
+    output = engine_.process(observations(values))
+    assert output.counts["calibration_drift"] > 0
+    assert engine_.drifting() == 1
+    other = StreamEngine(settings_)
+    arrays, extra = engine_.state(fitted=False)
+    other.restore({**engine_.state(fitted=True)[0], **arrays}, extra)
+    assert other.drifting() == 1
+
+
 def test_warm_up_rows_say_why_they_have_no_score():
     output = engine(1).process(observations(recording(250, 1)))
 
