@@ -1,13 +1,12 @@
 """The engine: observations in, scores and alarms out. The daemon and the backtest both drive this one."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition, Contribution, Verdict
+from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition, Verdict
 from tsad.alignment import Aligner
 from tsad.calibration.episodes import CalibratedScores, CalibrationFit, EpisodeCalibrator
 from tsad.calibration.monitor import CalibrationMonitor
@@ -15,6 +14,7 @@ from tsad.calibration.persistence import PersistenceFilter
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
 from tsad.errors import NotEnoughDataError
+from tsad.explanation import leading_channels, number, severity_of
 from tsad.fusion import harmonic_score
 from tsad.kernels.episodes import CLEAR, NOTHING, RAISE
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
@@ -23,61 +23,12 @@ from tsad.series import SeriesTable
 from tsad.series_arrays import Field, SeriesArrays, by_series
 from tsad.settings import StreamSettings
 from tsad.silence import SilenceWatch
+from tsad.stream_output import FitReport, StreamOutput
 from tsad.warm_up import WarmUp
 
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
 
 _MONITOR_ROWS = 96
-_TOP_CHANNELS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class FitReport:
-    """What became of learning a series: `calibration`, or the `problem` that makes it wait for more rows."""
-
-    asset: str
-    time: int
-    rows: int
-    calibration: CalibrationFit | None
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOutput:
-    """What one batch of observations of a stream led to.
-
-    Attributes
-    ----------
-    rows
-        Rows that became final, m of them, in order per series.
-    scores
-        Raw scores by detector, float64[m].
-    reason
-        uint8[m] of `Unscored`: why there is no verdict.
-    verdict
-        float64[m], the score that alarms are decided on: of the only detector, or combined; after on-delay.
-    calibrated
-        p-values, rates, thresholds and alarm state of the verdict.
-    transitions
-        Alarm transitions in order per series.
-    fits
-        Series that were learnt, or could not be.
-    set_aside
-        Observations that were not accepted, and `set_aside_status`, their `ObservationStatus`.
-    counts
-        How often each thing happened: by status of observations, and by quality reason of values.
-    """
-
-    rows: RowBatch
-    scores: dict[str, npt.NDArray[np.float64]]
-    reason: npt.NDArray[np.uint8]
-    verdict: npt.NDArray[np.float64]
-    calibrated: CalibratedScores
-    transitions: list[AlarmTransition]
-    fits: list[FitReport]
-    set_aside: ObservationBatch
-    set_aside_status: npt.NDArray[np.uint8]
-    counts: Counter[str] = field(default_factory=Counter)
 
 
 class StreamEngine:
@@ -333,17 +284,13 @@ class StreamEngine:
             series = int(rows.series[i])
             asset = self.table.assets[series]
             rate = calibrated.rates[i]
-            level = min(3, max(0, int(np.floor(np.log10(budget / rate) + 1e-12)))) if event != CLEAR else 0
             verdicts = tuple(
-                Verdict(
-                    name,
-                    _number(s.score[i]),
-                    _number((members[name] if members else calibrated).p_values[i]),
-                )
+                Verdict(name, number(s.score[i]), number((members[name] if members else calibrated).p_values[i]))
                 for name, s in said.items()
             )
             # The detector that found the row oddest explains it.
             leader = min(verdicts, key=lambda v: 2.0 if v.p_value is None else v.p_value).detector
+            names = self.table.channel_names(series)
             transitions.append(
                 self._book.step(
                     "alarm.raised" if event == RAISE else "alarm.cleared" if event == CLEAR else "alarm.updated",
@@ -351,38 +298,18 @@ class StreamEngine:
                     ANOMALY_RULE,
                     int(rows.times[i]),
                     (int(rows.partitions[i]), int(rows.offsets[i])),
-                    severity=SEVERITIES[level],
+                    severity=SEVERITIES[0] if event == CLEAR else severity_of(rate, budget),
                     details={
-                        "score": _number(verdict[i]),
-                        "threshold": _number(calibrated.thresholds[i]),
-                        "p_value": _number(calibrated.p_values[i]),
-                        "one_in_days": _number(1.0 / (rate * self.settings.rows_per_day)),
-                        "contributions": self._contributions(series, rows.values[i], said[leader], int(i)),
+                        "score": number(verdict[i]),
+                        "threshold": number(calibrated.thresholds[i]),
+                        "p_value": number(calibrated.p_values[i]),
+                        "one_in_days": number(1.0 / (rate * self.settings.rows_per_day)),
+                        "contributions": leading_channels(names, rows.values[i], said[leader], int(i)),
                         "verdicts": verdicts,
                     },
                 ),
             )
         return transitions
-
-    def _contributions(
-        self, series: int, values: npt.NDArray[np.float32], scores: Scores, i: int
-    ) -> tuple[Contribution, ...]:
-        names = self.table.channel_names(series)
-        shares = scores.contributions[i, : len(names)]
-        found = []
-        for c in np.argsort(-shares, kind="stable")[:_TOP_CHANNELS]:
-            if not shares[c] > 0:
-                break
-            observed, expected = _number(values[c]), _number(scores.expected[i, c])
-            lower, upper = _number(scores.lower[i, c]), _number(scores.upper[i, c])
-            if observed is None or lower is None or upper is None:
-                direction = "unknown"
-            else:
-                direction = "high" if observed > upper else "low" if observed < lower else "within"
-            found.append(
-                Contribution(names[c], float(shares[c]), observed, expected, lower, upper, direction)  # type: ignore[arg-type]
-            )
-        return tuple(found)
 
     # ------------------------------------------------------------------------------------------------- state
 
@@ -458,11 +385,6 @@ class StreamEngine:
         """
         self._book.restore(extra["book"])
         return self._book.close_all(extra["newest"])
-
-
-def _number(value: Any) -> float | None:
-    """A float, or None for NaN, as JSON wants it."""
-    return None if np.isnan(value) else float(value)
 
 
 def _spread(values: npt.NDArray[Any], where: npt.NDArray[np.intp], m: int, fill: Any) -> npt.NDArray[Any]:
