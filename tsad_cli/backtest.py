@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tsad_cli.backtest_events import backtest_on_events, names_event_set
 from tsad_cli.output import AsJson, console, fail
 from tsad_cli.report import ReportSeries
 
@@ -92,6 +93,17 @@ def backtest(
     from tsad.errors import TsadError
     from tsad.settings import AlarmSettings
 
+    if names_event_set(dataset):
+        backtest_on_events(
+            dataset, detectors=detector or [], options=option or [], seeds=seeds, jobs=jobs, backend=backend,
+            patterns=series or [], out=out, as_json=as_json, progress=_progress(shown=not as_json),
+            numeric_only={
+                "--mode full": mode != "causal", "--threshold": threshold is not None, "--rows": rows != "test",
+                "--train-fraction": train_fraction is not None, "--intervals": intervals is not None,
+                "--published": published is not None, "--point-adjusted": point_adjusted,
+            },
+        )  # fmt: skip
+        return
     try:
         wanted = plan.Plan(
             detectors=plan.parse_detectors(detector or ["patchbank"]),

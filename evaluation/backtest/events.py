@@ -39,6 +39,8 @@ from evaluation.datasets.registry import EVENT_DATASETS, load_events
 from evaluation.errors import DatasetNotFoundError, InvalidInputError
 from evaluation.metrics.baselines import constant_scores, random_scores
 from evaluation.metrics.registry import evaluate
+from evaluation.metrics.segments import event_bounds
+from evaluation.report.page import write_report
 from tsad.errors import NotEnoughDataError
 from tsad.events.batch import EventBatch
 from tsad.events.calibration import fit_event_calibration
@@ -298,6 +300,7 @@ def _run(cell: EventCell, one: EventSet) -> CellResult:
             "train_rows": events.train_length,
             "test_rows": len(labels),
             "anomalous_rows": int(labels.sum()),
+            "events": len(event_bounds(labels)[0]) if len(labels) else 0,
             "channels": len(events.attributes),
         },
         "metrics": {},
@@ -392,7 +395,7 @@ def backtest_events(
     sets, cells
         From `load_event_sets` and `plan_event_cells`.
     out
-        Folder of results; cells that are finished there are not run again.
+        Folder of results and of ``report.html``; cells that are finished there are not run again.
     jobs, backend
         Cells at a time, by ``loky`` (processes) or ``threading``.
     progress
@@ -431,6 +434,7 @@ def backtest_events(
     found = Backtest(ordered, origin, skipped, without_nan(compare(ordered)))
     if folder is not None:
         folder.write_results(found.as_dict())
+        write_report(folder.path)
     return found
 
 

@@ -40,7 +40,7 @@ class ApeDetector(EventDetector):
     Parameters
     ----------
     form
-        1, 2 or 3.
+        1 (the paper's), 2 or 3.
     dimensions
         Length of a vector.
     pair_weights
@@ -77,7 +77,7 @@ class ApeDetector(EventDetector):
     def __init__(
         self,
         *,
-        form: Form = 1,
+        form: Form = 3,
         dimensions: int = 32,
         pair_weights: PairWeights = "learned",
         noise: int = 3,
@@ -89,11 +89,11 @@ class ApeDetector(EventDetector):
         unseen_rate: float = 0.01,
         score: Literal["sum", "pll"] = "sum",
         drop_share: float = 0.0,
-        epochs: int = 20,
+        epochs: int = 100,
         batch_size: int = 1024,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 1e-2,
         weight_decay: float = 1e-5,
-        patience: int = 2,
+        patience: int = 3,
         seed: int = 0,
         partial_epochs: int = 2,
         replay: int = 20_000,
