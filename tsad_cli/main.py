@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tsad_cli import backtest, datasets, demo, detectors, evaluate, report, service, simulate
+from tsad_cli import backtest, datasets, demo, detectors, evaluate, fit, report, score, service, simulate
 
 __all__ = ["app", "main"]
 
@@ -27,6 +27,8 @@ app.command("simulate")(simulate.simulate_pump)
 app.command("detectors")(detectors.detectors)
 app.add_typer(datasets.datasets, name="datasets")
 app.command("evaluate")(evaluate.evaluate)
+app.command("fit")(fit.fit)
+app.command("score")(score.score)
 
 
 @app.callback()
