@@ -12,6 +12,7 @@ from tsad_cli.output import AsJson, fail
 if TYPE_CHECKING:
     from evaluation.recordings import Recording
     from evaluation.scoring import RowScores
+    from tsad.settings import DetectorSettings
 
 __all__ = ["score"]
 
@@ -20,7 +21,7 @@ def score(
     rows: Annotated[Path, typer.Option("--input", metavar="FILE", help="CSV or Parquet file of rows to score.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="CSV file of scores, one row for each of the input.")],
     detector: Annotated[
-        str | None, typer.Option(help="A name that `tsad detectors` lists; a+b combines two. Default: robust.")
+        str | None, typer.Option(help="A name that `tsad detectors` lists; a+b combines two. Default: patchbank.")
     ] = None,
     train: Annotated[Path | None, typer.Option(metavar="FILE", help="File of normal rows from before.")] = None,
     train_fraction: Annotated[
@@ -54,7 +55,13 @@ def score(
             found = _with_model(model, recording, contributions=contributions)
         else:
             found = _with_training(
-                detector or "robust", option or [], mode, recording, train, train_fraction, contributions=contributions
+                detector or "patchbank",
+                option or [],
+                mode,
+                recording,
+                train,
+                train_fraction,
+                contributions=contributions,
             )
     except (InvalidInputError, DatasetError, TsadError) as error:
         fail("score", error)
@@ -118,8 +125,7 @@ def _with_model(folder: Path, recording: "Recording", *, contributions: bool) ->
 
 
 def _with_training(
-    detector: str,
-    option: list[str],
+    detectors: "list[DetectorSettings]",
     mode: str,
     recording: "Recording",
     train: Path | None,
@@ -132,9 +138,9 @@ def _with_training(
     from evaluation.recordings import joined, read_recording, split_rows, training_series
     from evaluation.scoring import CausalScorer, score_with_hindsight
 
-    detectors = named_detectors(detector, option)
     if mode == "full" and len(detectors) > 1:
-        raise InvalidInputError(f"--detector {detector!r}: mode full has no calibration to combine by; give one")
+        names = "+".join(one.name for one in detectors)
+        raise InvalidInputError(f"--detector {names!r}: mode full has no calibration to combine by; give one")
     if train is not None:
         series = joined(read_recording(train), recording)
         learnt, before = series.train_length, 0
