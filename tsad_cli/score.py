@@ -54,15 +54,8 @@ def score(
         if model is not None:
             found = _with_model(model, recording, contributions=contributions)
         else:
-            found = _with_training(
-                detector or "patchbank",
-                option or [],
-                mode,
-                recording,
-                train,
-                train_fraction,
-                contributions=contributions,
-            )
+            detectors = named_detectors(detector or "patchbank", option or [])
+            found = _with_training(detectors, mode, recording, train, train_fraction, contributions=contributions)
     except (InvalidInputError, DatasetError, TsadError) as error:
         fail("score", error)
     try:
