@@ -116,7 +116,7 @@ class StreamSettings(Frozen):
     )
     max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
     silent_after: Duration | None = Field(default=None, description="a series this far behind its peers is silent")
-    detectors: tuple[DetectorSettings, ...] = Field(default=(DetectorSettings(name="patchbank"),), min_length=1)
+    detectors: tuple[DetectorSettings, ...] = Field(default=(DetectorSettings(name="auto"),), min_length=1)
     alarm: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ def backtest(
     ],
     detector: Annotated[
         list[str] | None,
-        typer.Option(help="Names: a,b are two rows of the table, a+b is one, combined. Default: patchbank."),
+        typer.Option(help="Names: a,b are two rows of the table, a+b is one, combined. Default: auto."),
     ] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="DETECTOR.OPTION=VALUE", help="May be repeated.")] = None,
     mode: Annotated[str, typer.Option(help="causal: what the daemon does. full: with hindsight.")] = "causal",
@@ -106,7 +106,7 @@ def backtest(
         return
     try:
         wanted = plan.Plan(
-            detectors=plan.parse_detectors(detector or ["patchbank"]),
+            detectors=plan.parse_detectors(detector or ["auto"]),
             mode=mode,  # type: ignore[arg-type]
             seeds=seeds,
             threshold=threshold,

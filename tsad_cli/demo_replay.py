@@ -87,7 +87,7 @@ def replayed(recording: Sequence[LabelledSeries], end: int) -> Feed:
         "topic": TOPIC,
         "step": step / NANOSECONDS,
         "train_rows": min(one.train_length for one in recording),
-        "detectors": ["patchbank"],
+        "detectors": ["auto"],
         "alarm": {"false_alarms_per_day": per_day, "off_delay": 10 * step / NANOSECONDS},
     }
     return Feed(

@@ -23,7 +23,7 @@ def test_defaults_and_durations(tmp_path):
     stream = configuration.numeric_streams[0]
     assert stream.step == 1.0
     assert stream.history.keep == "notable"
-    assert [d.name for d in stream.detectors] == ["patchbank"]
+    assert [d.name for d in stream.detectors] == ["auto"]
     assert configuration.http.host == "127.0.0.1"
     assert configuration.commit.every == 1.0
 

@@ -12,6 +12,7 @@ __all__ = ["create_detector", "detector_class", "detector_names", "detector_opti
 
 # Modules are imported when their detector is asked for: torch alone takes longer than everything else together.
 _CLASSES = {
+    "auto": ("tsad.detectors.auto", "AutoDetector"),
     "robust": ("tsad.detectors.robust", "RobustDetector"),
     "patchbank": ("tsad.detectors.patchbank", "PatchBankDetector"),
     "kmeans": ("tsad.detectors.kmeans", "KMeansDetector"),

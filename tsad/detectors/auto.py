@@ -1,0 +1,121 @@
+"""What is run where nobody chose: window memory and principal components together, in one score."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.detectors.base import Detector, Scores, Unscored
+from tsad.detectors.patchbank import PatchBankDetector
+from tsad.detectors.sub_pca import SubPcaDetector
+from tsad.observations import RowBatch
+from tsad.series_arrays import Field, SeriesArrays
+
+__all__ = ["AutoDetector"]
+
+_QUANTILE = 0.99
+_LEAST_USUAL = 1e-9
+_PATCHBANK_WEIGHT = 2.0
+_SUB_PCA_WEIGHT = 1.0
+
+
+class AutoDetector(Detector):
+    """`patchbank` and `sub-pca`, each in units of its own usual score, averaged two to one.
+
+    They fail on different things: `patchbank` knows shapes and is slow on what is sudden and on one odd channel among
+    many, `sub-pca` knows which channels belong together and sees the newest row by itself. A score of 1 is what either
+    exceeds in one of a hundred rows of training. Where one cannot say, the other speaks alone, in the same units.
+
+    Source: the rule that further members enter as ratios to their own 0.99 quantile is this project's
+    (docs/detectors.md); it keeps magnitudes, which averages of ranks lose.
+    """
+
+    name: ClassVar[str] = "auto"
+    summary: ClassVar[str] = "patchbank and sub-pca together, in units of their own usual score"
+    cost: ClassVar[Literal["light", "model", "foundation"]] = "light"
+    multivariate: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._members: tuple[Detector, ...] = (PatchBankDetector(), SubPcaDetector())
+        self._weights = np.array([_PATCHBANK_WEIGHT, _SUB_PCA_WEIGHT])
+        self._arrays = SeriesArrays({"usual": Field(np.float64, 1, (len(self._members),), fitted=True)})
+
+    @property
+    def window(self) -> int:
+        """Steps of context that one score uses."""
+        return max(member.window for member in self._members)
+
+    @property
+    def min_train(self) -> int:
+        """Rows that `fit` needs at least."""
+        return max(member.min_train for member in self._members)
+
+    def reserve(self, n_series: int, n_channels: int) -> None:
+        """Have room for `n_series` series of up to `n_channels` channels."""
+        self._arrays.reserve(n_series)
+        for member in self._members:
+            member.reserve(n_series, n_channels)
+
+    def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Have every member learn; see `Detector.fit`."""
+        self._arrays.reserve(series + 1)
+        scores = np.stack([member.fit(series, train, times) for member in self._members])
+        usual = _usual(scores)
+        self._arrays.usual[series] = usual
+        # Where only one of them speaks the sum has another distribution: such rows would spoil the calibration.
+        return np.asarray(self._weights @ (scores / usual[:, None]) / self._weights.sum())
+
+    def score(self, rows: RowBatch) -> Scores:
+        """Score rows; see `Detector.score`."""
+        said = [member.score(rows) for member in self._members]
+        ratios = np.stack([s.score for s in said]) / self._arrays.usual[rows.series].T
+        known = ~np.isnan(ratios)
+        weighted = np.where(known, ratios, 0.0) * self._weights[:, None]
+        whole = (known * self._weights[:, None]).sum(axis=0)
+        total = weighted.sum(axis=0)
+        out = Scores.empty(len(rows), rows.values.shape[1])
+        # `sub-pca` takes what is missing for its mean; a row or window without values is no opinion of its own.
+        speaks = (whole > 0) & (said[0].reason != Unscored.VALUES_MISSING)
+        out.score[speaks] = total[speaks] / whole[speaks]
+        out.reason[:] = np.where(speaks, Unscored.SCORED, said[0].reason)
+        share = np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
+        for part, one in zip(np.where(speaks, share, 0.0), said, strict=True):
+            out.contributions[:] += (part[:, None] * one.contributions).astype(np.float32)
+        leads = share[1] > share[0]
+        for name in ("expected", "lower", "upper"):
+            getattr(out, name)[:] = np.where(leads[:, None], getattr(said[1], name), getattr(said[0], name))
+        return out
+
+    def score_all(
+        self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64], train_rows: int = 0
+    ) -> npt.NDArray[np.float64]:
+        """Score a recording with both; see `Detector.score_all`."""
+        scores = np.stack([member.score_all(values, times, train_rows) for member in self._members])
+        usual = _usual(scores[:, :train_rows] if train_rows else scores)
+        return np.asarray(self._weights @ (scores / usual[:, None]) / self._weights.sum())
+
+    def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
+        """What was learnt by fitting, or else the streaming state."""
+        state = self._arrays.state(n_series, fitted=fitted)
+        for member in self._members:
+            own = member.state(n_series, fitted=fitted)
+            state |= {f"{member.name}/{name}": array for name, array in own.items()}
+        return state
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continue from the union of both states."""
+        self._arrays.restore(state)
+        for member in self._members:
+            prefix = f"{member.name}/"
+            member.restore({name.removeprefix(prefix): a for name, a in state.items() if name.startswith(prefix)})
+
+
+def _usual(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The 0.99 quantile of every member's scores, float64[members]."""
+    found = np.ones(len(scores))
+    for m, own in enumerate(scores):
+        known = own[~np.isnan(own)]
+        if known.size:
+            found[m] = max(float(np.quantile(known, _QUANTILE)), _LEAST_USUAL)
+    return found
