@@ -31,13 +31,17 @@ def _shape(values, end, width):
     """Mean and deviation of the `width` values up to place `end` of a ring."""
     depth = len(values)
     total = 0.0
-    for a in range(width):
-        total += values[(end - a) % depth]
+    place = end
+    for _ in range(width):
+        total += values[place]
+        place = place - 1 if place > 0 else depth - 1
     mean = total / width
     squares = 0.0
-    for a in range(width):
-        d = values[(end - a) % depth] - mean
+    place = end
+    for _ in range(width):
+        d = values[place] - mean
         squares += d * d
+        place = place - 1 if place > 0 else depth - 1
     deviation = np.sqrt(squares / width)
     return mean, deviation if deviation > LEAST_DEVIATION else CONSTANT
 
@@ -90,8 +94,10 @@ def _roll_reference(dots, reference, newest, leaving, values, at, width, anew):
         dots[j] = dots[j - 1] + newest * reference[j] - leaving * reference[j - width]
     if rows >= width:
         total = 0.0
+        place = at
         for a in range(width):
-            total += np.float64(values[(at - a) % depth]) * reference[width - 1 - a]
+            total += np.float64(values[place]) * reference[width - 1 - a]
+            place = place - 1 if place > 0 else depth - 1
         dots[width - 1] = total
 
 
@@ -99,34 +105,43 @@ def _roll_reference(dots, reference, newest, leaving, values, at, width, anew):
 def _roll_history(dots, newest, leaving, values, at, width, anew):
     """Dot products of the newest window with those before it, by lag."""
     depth = len(values)
+    lags = len(dots)
     if anew:
-        for lag in range(len(dots)):
+        for lag in range(lags):
             total = 0.0
             for a in range(width):
                 total += np.float64(values[(at - a) % depth]) * values[(at - a - lag) % depth]
             dots[lag] = total
         return
-    entering, old = at, (at - width) % depth
-    for lag in range(len(dots)):
-        dots[lag] += newest * values[entering] - leaving * values[old]
-        entering = entering - 1 if entering > 0 else depth - 1
-        old = old - 1 if old > 0 else depth - 1
+    # In two pieces each, to the start of the ring and from its end: plain loops are vectorised.
+    turn = min(at + 1, lags)
+    for lag in range(turn):
+        dots[lag] += newest * values[at - lag]
+    for lag in range(turn, lags):
+        dots[lag] += newest * values[at + depth - lag]
+    old = (at - width) % depth
+    turn = min(old + 1, lags)
+    for lag in range(turn):
+        dots[lag] -= leaving * values[old - lag]
+    for lag in range(turn, lags):
+        dots[lag] -= leaving * values[old + depth - lag]
 
 
 @njit(cache=True, nogil=True)
 def _apart(dot, mean, deviation, other_mean, other_deviation, width, amplitudes):
     """Squared distance a row of two windows: 2 (1 - correlation), or 1 where only one of them moves.
 
-    With `amplitudes` it is that of the two when the smaller is stretched to the larger.
+    With `amplitudes` it is that of the two when the smaller is stretched to the larger. Choices without branches, so
+    that loops over this are vectorised.
     """
-    if deviation > 0.0 and other_deviation > 0.0:
-        found = max(2.0 - 2.0 * (dot / width - mean * other_mean) / (deviation * other_deviation), 0.0)
-    else:
-        found = 0.0 if deviation == CONSTANT and other_deviation == CONSTANT else 1.0
-    if not amplitudes:
-        return found
-    larger = max(deviation, other_deviation) if other_deviation >= CONSTANT else max(deviation, 1.0)
-    return found * larger * larger
+    both = deviation > 0.0 and other_deviation > 0.0
+    product = deviation * other_deviation if both else 1.0
+    shape = max(2.0 - 2.0 * (dot * (1.0 / width) - mean * other_mean) / product, 0.0)
+    apart = 0.0 if deviation == CONSTANT and other_deviation == CONSTANT else 1.0
+    found = shape if both else apart
+    other = other_deviation if other_deviation >= CONSTANT else 1.0
+    larger = max(deviation, other)
+    return found * larger * larger if amplitudes else found
 
 
 @njit(cache=True, nogil=True)
@@ -141,40 +156,47 @@ def _nearest(
     depth = means.shape[1]
     at = t % depth
     lags = dots.shape[1]
+    turn = min(at + 1, lags)
     total = 0.0
     for c in range(channels):
         total += weight[c] if used[c] else 0.0
-    for j in range(reference_rows + lags):
-        distances[j] = 0.0
+    known = distances[:reference_rows]
+    past = distances[reference_rows : reference_rows + lags]
+    # Whatever spans a break is ruled out for all channels at once.
+    for j in range(reference_rows):
+        known[j] = np.inf if reference_deviations[0, j] == BROKEN else 0.0
+    for lag in range(turn):
+        past[lag] = np.inf if deviations[0, at - lag] == BROKEN else 0.0
+    for lag in range(turn, lags):
+        past[lag] = np.inf if deviations[0, at + depth - lag] == BROKEN else 0.0
     for c in range(channels):
         if not used[c]:
             continue
         share = weight[c] / total
         mean, deviation = means[c, at], np.float64(deviations[c, at])
-        for j in range(width - 1, reference_rows):
-            distances[j] += share * _apart(
-                reference_dots[c, j],
-                mean,
-                deviation,
-                reference_means[c, j],
-                np.float64(reference_deviations[c, j]),
-                width,
+        for j in range(reference_rows):
+            known[j] += share * _apart(
+                reference_dots[c, j], mean, deviation, reference_means[c, j], np.float64(reference_deviations[c, j]),
+                width, amplitudes,
+            )  # fmt: skip
+        for lag in range(turn):
+            past[lag] += share * _apart(
+                dots[c, lag], mean, deviation, means[c, at - lag], np.float64(deviations[c, at - lag]), width,
                 amplitudes,
-            )
-        place = at
-        for lag in range(lags):
-            distances[reference_rows + lag] += share * _apart(
-                dots[c, lag], mean, deviation, means[c, place], np.float64(deviations[c, place]), width, amplitudes
-            )
-            place = place - 1 if place > 0 else depth - 1
+            )  # fmt: skip
+        for lag in range(turn, lags):
+            past[lag] += share * _apart(
+                dots[c, lag], mean, deviation, means[c, at + depth - lag],
+                np.float64(deviations[c, at + depth - lag]), width, amplitudes,
+            )  # fmt: skip
     best, nearest = np.inf, -1
+    low, high = t - first - width, t - first + width
     for j in range(width - 1, reference_rows):
-        if distances[j] < best and abs(t - first - j) >= width and reference_deviations[0, j] != BROKEN:
-            best, nearest = distances[j], j
+        if known[j] < best and (j <= low or j >= high):
+            best, nearest = known[j], j
     for lag in range(width, min(lags, t + 1)):
-        j = reference_rows + lag
-        if distances[j] < best and deviations[0, (at - lag) % depth] != BROKEN:
-            best, nearest = distances[j], j
+        if past[lag] < best:
+            best, nearest = past[lag], reference_rows + lag
     return nearest, best
 
 
