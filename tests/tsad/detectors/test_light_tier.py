@@ -8,8 +8,8 @@ from tsad.detectors.registry import create_detector, detector_class, detector_na
 from tsad.observations import RowBatch
 
 LARGEST_STATE = 18 * 1024
-# Its bank of windows is what it is for; docs/detectors.md tells how large it is.
-LARGER = {"patchbank"}
+# A bank of windows is what they are for; docs/detectors.md tells how large it is.
+LARGER = {"auto", "patchbank"}
 LIGHT = [name for name in detector_names() if detector_class(name).cost == "light"]
 
 
