@@ -32,8 +32,8 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "ape form 1": ("ape", {"form": 1}),
     "ape form 2": ("ape", {"form": 2}),
     "ape form 3": ("ape", {}),
+    "ape form 2, no weights": ("ape", {"form": 2, "pair_weights": "none"}),
     "ape form 3, no weights": ("ape", {"pair_weights": "none"}),
-    "ape form 1, no weights": ("ape", {"form": 1, "pair_weights": "none"}),
 }
 
 
@@ -82,7 +82,7 @@ def recall_by_day(labels: NDArray[np.uint8], scores: NDArray[np.float64]) -> flo
 
 
 def synthetic(seeds: int, train: int, test: int) -> Iterator[Table]:
-    """AUC, AP and recall in the top 100 a day, mean and deviation over seeds."""
+    """AUC, AP and recall in the top 100 a day, mean and deviation over the seeds so far: a table after every seed."""
     found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
     seconds: dict[str, list[float]] = {}
     for seed in range(seeds):
@@ -99,7 +99,13 @@ def synthetic(seeds: int, train: int, test: int) -> Iterator[Table]:
                 ranked = evaluate(labels, scores, metrics=["auc_roc", "average_precision"])
                 row = (ranked["auc_roc"], ranked["average_precision"], recall_by_day(labels, scores))
                 found.setdefault((label, values), []).append(row)
-    table = Table(title=f"Synthetic roles: {train:,} training events, {ODD_SHARE:.0%} of {test:,} odd, {seeds} seeds")
+        yield _synthetic_table(found, seconds, f"{train:,} training events, {ODD_SHARE:.0%} of {test:,} odd")
+
+
+def _synthetic_table(
+    found: Mapping[tuple[str, int], list[tuple[float, float, float]]], seconds: Mapping[str, list[float]], what: str
+) -> Table:
+    table = Table(title=f"Synthetic roles: {what}, {len(next(iter(found.values())))} seeds")
     for title in ("detector", "c", "AUC", "AP", "recall in the top 100 a day", "training seconds"):
         table.add_column(title)
     for (label, values), rows in sorted(found.items(), key=lambda item: (item[0][1], list(VARIANTS).index(item[0][0]))):
@@ -107,7 +113,7 @@ def synthetic(seeds: int, train: int, test: int) -> Iterator[Table]:
         spread = figures.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(3)
         cells = [f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in zip(figures.mean(axis=0), spread, strict=True)]
         table.add_row(label, str(values), *cells, f"{np.mean(seconds[label]):.1f}")
-    yield table
+    return table
 
 
 def datasets(name: str, seeds: int, detectors: str, options: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:

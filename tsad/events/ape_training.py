@@ -23,6 +23,7 @@ from tsad.events.entities import EntityCounts
 __all__ = ["NoiseSampler", "TrainingSettings", "initial_intercepts", "log_unigram", "train"]
 
 _CLIP = 5.0
+_STEPS = 50  # an epoch has as many, or as many as it would have without merging equal events
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,9 @@ def _train(
     weights = torch.from_numpy((counts / counts.mean()).astype(np.float32)).to(device)
     active = torch.from_numpy(active_array).to(device)
     unseen = torch.from_numpy(entities.offsets[:-1].copy()).to(device)
-    held = torch.from_numpy(np.where(_known(judging, entities), judging, 0) + entities.offsets[:-1]).to(device)
+    judged, times = np.unique(np.where(_known(judging, entities), judging, 0), axis=0, return_counts=True)
+    held = torch.from_numpy(judged + entities.offsets[:-1]).to(device)
+    held_weights = torch.from_numpy(times / max(times.sum(), 1) * len(times)).to(device)
     held_noise = sampler.draw(held, settings.noise) if len(held) else held
     parameters = as_tensors(model, device)
     if not settings.bias:
@@ -238,10 +241,13 @@ def _train(
         matrix = pair_matrix(parameters["raw_weights"], active_array, settings.pair_weights)
         return noise_contrastive_loss(parameters, matrix, active, observed, noise, log_noise, settings.form)
 
+    # Where most events are equal, one pass over the different ones would be too few steps.
+    wanted = min(_STEPS, -(-len(training) // settings.batch_size))
+    passes = max(1, wanted * settings.batch_size // len(events))
     losses: list[float] = []
     best, waited = model, 0
     for _ in range(epochs):
-        order = torch.randperm(len(events), generator=generator).to(device)
+        order = torch.cat([torch.randperm(len(events), generator=generator) for _ in range(passes)]).to(device)
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
             observed = events[chosen]
@@ -260,7 +266,7 @@ def _train(
                 loss_of(held[a : a + settings.batch_size], held_noise[a : a + settings.batch_size])
                 for a in range(0, len(held), settings.batch_size)
             ]
-        losses.append(float(torch.cat(pieces).double().mean()))
+        losses.append(float((torch.cat(pieces).double() * held_weights).mean()))
         if losses[-1] <= min(losses):
             best, waited = as_arrays(parameters), 0
         else:
