@@ -37,6 +37,8 @@ def detector_class(name: str) -> type[Detector]:
     ConfigurationError
         There is none; the message lists those that exist.
     """
+    if name.startswith("pyod:"):
+        return import_module("tsad.detectors.pyod").pyod_detector(name)  # type: ignore[no-any-return]
     try:
         module, attribute = _CLASSES[name]
     except KeyError:
