@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsad.events.batch import FIRST_VALUE, MISSING, UNSEEN, EventBatch
+from tsad.events.binning import Binning
 from tsad.events.errors import EventFormatError
 from tsad.events.packing import pack_json, pack_words, taken, unpack_json, unpack_words
 
@@ -40,6 +41,8 @@ class EventVocabulary:
         Refuse a column of mixed types or of lists, instead of taking it as text with one warning.
     limit
         Words of one attribute at most.
+    binnings
+        By attribute of numbers or times: how they become words. Stored with the words.
 
     Examples
     --------
@@ -59,6 +62,7 @@ class EventVocabulary:
         missing: Literal["entity", "raise"] = "entity",
         strict: bool = False,
         limit: int = LARGEST_VOCABULARY,
+        binnings: Mapping[str, Binning] | None = None,
     ) -> None:
         self.attributes = tuple(attributes)
         if not self.attributes or len(set(self.attributes)) < len(self.attributes):
@@ -68,6 +72,10 @@ class EventVocabulary:
         self._missing = missing
         self._strict = strict
         self._limit = limit
+        self._binnings = dict(binnings or {})
+        unknown = sorted(set(self._binnings) - set(self.attributes))
+        if unknown:
+            raise EventFormatError(f"bins are given for {unknown[0]!r}, which is no attribute")
         self._words: list[list[str]] = [[] for _ in self.attributes]
         self._codes: list[dict[str, int]] = [{} for _ in self.attributes]
 
@@ -103,7 +111,7 @@ class EventVocabulary:
 
     def _column(self, place: int, values: Any, grow: bool) -> npt.NDArray[np.int32]:
         name = self.attributes[place]
-        text = self._text(name, values)
+        text = self._text(name, self._binnings[name].bins(values) if name in self._binnings else values)
         empty = pc.fill_null(pc.equal(text, ""), fill_value=True)
         if self._missing == "raise" and pc.any(empty).as_py():
             raise EventFormatError(f"attribute {name!r} is empty in event {pc.index(empty, value=True).as_py()}")
@@ -164,7 +172,10 @@ class EventVocabulary:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """The words as named arrays."""
-        state: dict[str, npt.NDArray[Any]] = {"attributes": pack_json(list(self.attributes))}
+        binnings = {name: [bins.kind, bins.edges] for name, bins in self._binnings.items()}
+        state: dict[str, npt.NDArray[Any]] = {
+            "attributes": pack_json(list(self.attributes)), "binnings": pack_json(binnings),
+        }  # fmt: skip
         for place, words in enumerate(self._words):
             state[f"{place}/text"], state[f"{place}/ends"] = pack_words(words)
         return state
@@ -184,6 +195,8 @@ class EventVocabulary:
             raise EventFormatError(
                 f"the stored words are of {', '.join(stored)}; declared are {', '.join(self.attributes)}"
             )
+        binnings = unpack_json(taken(state, "binnings"))
+        self._binnings = {name: Binning(kind, tuple(edges)) for name, (kind, edges) in binnings.items()}
         for place in range(len(self.attributes)):
             words = unpack_words(taken(state, f"{place}/text"), taken(state, f"{place}/ends"))
             self._words[place] = words

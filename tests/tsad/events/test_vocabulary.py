@@ -120,7 +120,7 @@ def test_a_state_of_other_attributes_is_refused():
     with pytest.raises(EventFormatError, match="of a; declared are b"):
         EventVocabulary(("b",)).restore(words.state())
     with pytest.raises(SnapshotError, match="lacks '0/text'"):
-        EventVocabulary(("a",)).restore({"attributes": words.state()["attributes"]})
+        EventVocabulary(("a",)).restore({key: words.state()[key] for key in ("attributes", "binnings")})
 
 
 @pytest.mark.parametrize("attributes", [(), ("a", "a")])
