@@ -16,6 +16,7 @@ __all__ = ["AutoDetector"]
 
 _QUANTILE = 0.99
 _LEAST_USUAL = 1e-9
+_LEAST_JOINT_ROWS = 100
 _PATCHBANK_WEIGHT = 2.0
 _SUB_PCA_WEIGHT = 1.0
 
@@ -63,17 +64,25 @@ class AutoDetector(Detector):
         scores = np.stack([member.fit(series, train, times) for member in self._members])
         usual = _usual(scores)
         self._arrays.usual[series] = usual
-        # Where only one of them speaks the sum has another distribution: such rows would spoil the calibration.
-        return np.asarray(self._weights @ (scores / usual[:, None]) / self._weights.sum())
+        joint = np.asarray(self._weights @ (scores / usual[:, None]) / self._weights.sum())
+        # Where only one of them speaks the average has another distribution: such rows calibrate only if they must.
+        if np.count_nonzero(~np.isnan(joint)) >= _LEAST_JOINT_ROWS:
+            return joint
+        total, whole = self._average(scores / usual[:, None])
+        return np.where(whole > 0, total / np.maximum(whole, 1.0), np.nan)
+
+    def _average(self, ratios: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Weighted sum of the ratios that are there, and the sum of their weights, float64[m] each."""
+        known = ~np.isnan(ratios)
+        weighted = np.where(known, ratios, 0.0) * self._weights[:, None]
+        return np.asarray(weighted.sum(axis=0)), np.asarray((known * self._weights[:, None]).sum(axis=0))
 
     def score(self, rows: RowBatch) -> Scores:
         """Score rows; see `Detector.score`."""
         said = [member.score(rows) for member in self._members]
         ratios = np.stack([s.score for s in said]) / self._arrays.usual[rows.series].T
-        known = ~np.isnan(ratios)
-        weighted = np.where(known, ratios, 0.0) * self._weights[:, None]
-        whole = (known * self._weights[:, None]).sum(axis=0)
-        total = weighted.sum(axis=0)
+        total, whole = self._average(ratios)
+        weighted = np.nan_to_num(ratios) * self._weights[:, None]
         out = Scores.empty(len(rows), rows.values.shape[1])
         # `sub-pca` takes what is missing for its mean; a row or window without values is no opinion of its own.
         speaks = (whole > 0) & (said[0].reason != Unscored.VALUES_MISSING)

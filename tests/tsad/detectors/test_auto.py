@@ -47,6 +47,14 @@ def test_one_speaks_alone_where_the_other_cannot():
     assert found.contributions[50].sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_a_training_part_with_many_gaps_is_calibrated_on_what_there_is():
+    values, times = recording(300)
+    times = times + np.arange(300) // 40 * 100 * 10**9
+    _, prefix = fitted(AutoDetector, values, times)
+    assert np.isnan(fitted(PatchBankDetector, values, times)[1]).sum() > 250
+    assert np.isfinite(prefix).sum() > 250
+
+
 def test_sees_a_sudden_fault_at_once_and_a_shape_too():
     values, times = recording(1200, seed=4)
     values[1000, 1] += 6
