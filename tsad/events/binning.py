@@ -63,24 +63,28 @@ class Binning:
         """
         try:
             numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-            # Nanoseconds since 1970 have more digits than a float64.
-            whole = np.array([0 if v is None or v != v else int(v) for v in values], dtype=np.int64)  # noqa: PLR0124
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError) as error:
             raise EventFormatError(f"bins of kind {self.kind} need numbers: {error}") from error
         if np.isinf(numbers).any():
             raise EventFormatError(f"value {int(np.argmax(np.isinf(numbers)))} is infinite; bins need finite numbers")
+        missing = np.isnan(numbers)
         if self.kind == "powers-of-two":
             powers = np.floor(np.log2(1.0 + np.abs(np.nan_to_num(numbers))))
             found = np.where(np.nan_to_num(numbers) < 0, -powers, powers).astype(np.int64)
         elif self.kind == "edges":
             found = np.searchsorted(np.array(self.edges), numbers, side="right").astype(np.int64)
         elif self.kind == "hour-of-day":
-            found = whole % _DAY_NS // _HOUR_NS
+            found = _whole(values, missing) % _DAY_NS // _HOUR_NS
         else:
-            found = (whole // _DAY_NS + _EPOCH_WEEKDAY) % 7
+            found = (_whole(values, missing) // _DAY_NS + _EPOCH_WEEKDAY) % 7
         words = found.astype(str).astype(object)
-        words[np.isnan(numbers)] = None
+        words[missing] = None
         return words
+
+
+def _whole(values: Any, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Whole numbers, 0 where missing: nanoseconds since 1970 have more digits than a float64."""
+    return np.array([0 if gone else int(value) for value, gone in zip(values, missing, strict=True)], dtype=np.int64)
 
 
 def fit_quantile_bins(values: npt.NDArray[np.float64], bins: int = 10) -> Binning:
