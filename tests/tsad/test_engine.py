@@ -99,7 +99,7 @@ def test_warm_up_rows_say_why_they_have_no_score():
     assert [fit.rows for fit in output.fits] == [200]
 
 
-@pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["robust", "sub-pca"]])
+@pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["auto"], ["robust", "sub-pca"]])
 @profile(max_examples=15)
 @given(data=st.data())
 def test_results_do_not_depend_on_batches_or_on_a_restart(detectors, data):
@@ -237,7 +237,7 @@ def test_wrong_settings_are_refused(changes, problem):
         StreamSettings(**{"name": "s", "step": 1, "train_rows": 200, "channels": CHANNELS, **changes})
 
 
-@pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["robust", "sub-pca"]])
+@pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["auto"], ["robust", "sub-pca"]])
 @pytest.mark.parametrize("size", [1e4, 1e30])
 def test_a_broken_sensor_far_out_is_an_alarm_and_no_crash(detectors, size):
     # After much quiet time the tail has many clusters, and its rate underflows far out.

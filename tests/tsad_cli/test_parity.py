@@ -33,6 +33,7 @@ AUTOENCODER = DetectorSettings(name="autoencoder", options={"epochs": 2})
 STREAMS = {
     "robust": ["robust"],
     "sub-pca": ["sub-pca"],
+    "auto": ["auto"],
     "autoencoder": [AUTOENCODER],
     "combined": ["robust", "sub-pca"],
 }
