@@ -28,10 +28,14 @@ SCALING_FIELDS = {
 }
 _QUANTILE = 0.99
 _LEAST_UNIT = 1e-3
+_LONGEST_STEP = 4.5
+"""In median steps: three whole grid cells without a row, `StreamSettings.hold_rows`, and some jitter."""
 
 
 def time_breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether time is missing before each row, bool[t].
+    """Whether more time is missing before each row than the engine fills by holding values, bool[t].
+
+    Shorter gaps are jitter, or rows of a recording that did not come through the engine.
 
     Examples
     --------
@@ -41,7 +45,7 @@ def time_breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(times), np.bool_)
     if len(times) > 1:
         steps = np.diff(times)
-        found[1:] = steps > 1.5 * np.median(steps)
+        found[1:] = steps > _LONGEST_STEP * np.median(steps)
     return found
 
 

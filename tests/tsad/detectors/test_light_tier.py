@@ -54,3 +54,12 @@ def test_thousands_of_series_in_one_call_say_what_each_says_alone(name):
     alone = detector.score(rows(np.arange(2))).score.reshape(3, 2)
 
     np.testing.assert_array_equal(together, np.tile(alone, series // 2))
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_recordings_that_miss_a_row_now_and_then_are_scored_with_hindsight(name):
+    # As SKAB: a second between most rows, two between some. The engine would fill such gaps.
+    values, times = recording(900, channels=2)
+    times = times + np.cumsum(np.arange(900) % 9 == 0) * 1_000_000_000
+
+    assert np.isfinite(create_detector(name).score_all(values, times)).mean() > 0.9
