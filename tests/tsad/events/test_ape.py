@@ -200,7 +200,7 @@ def test_form_3_recovers_pointwise_mutual_information():
     events, joint = table_of_two()
     # Every combination is real, so nothing may be drawn again, and nothing shrunk.
     detector = create_event_detector(
-        "ape", {"form": 3, "redraw": 0, "shrinkage": 0, "epochs": 30, "patience": 30, "unseen_rate": 0.0}
+        "ape", {"form": 3, "redraw": 0, "shrinkage": 0, "epochs": 12, "patience": 12, "unseen_rate": 0.0}
     )
     detector.fit(events)
     a, b = (axis.ravel() for axis in np.indices(joint.shape))
