@@ -1,10 +1,11 @@
-"""Run the benchmarks: ``python -m benchmarks [NAME …]``."""
+"""Run the benchmarks: ``python -m benchmarks [NAME …]``; without a name those that need no data set."""
 
 import importlib
 import sys
 
-NAMES = ("throughput", "metrics")
+WITHOUT_DATA = ("throughput", "metrics", "light_tier", "simulated_plant")
+WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape")
 
-named = [argument for argument in sys.argv[1:] if argument in NAMES]
-for name in named or NAMES:
+named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]
+for name in named or WITHOUT_DATA:
     importlib.import_module(f"benchmarks.{name}").main()

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 # The rules of files with labels hold here too; those of a label do not.
-from evaluation.datasets.files import LABEL, SEVERITY, SPLIT, TIME, _read, _times, _values
+from evaluation.datasets.columns import LABEL, SEVERITY, SPLIT, TIME, read_table, times_of, values_of
 from evaluation.datasets.schema import MINUTE, SYNTHETIC_EPOCH, LabelledSeries
 from evaluation.errors import DatasetFormatError, InvalidInputError
 
@@ -68,7 +68,7 @@ def read_recording(path: Path) -> Recording:
     DatasetFormatError
         Names the file, the column and the first row that break a rule of `evaluation.datasets.files`.
     """
-    table = _read(path)
+    table = read_table(path)
     channels = tuple(column for column in table.columns if column not in (TIME, LABEL, SPLIT, SEVERITY))
     if not channels or table.height == 0:
         raise DatasetFormatError(
@@ -77,7 +77,7 @@ def read_recording(path: Path) -> Recording:
         )
     timed = TIME in table.columns
     return Recording(
-        path, channels, _values(path, table, channels), _times(path, table) if timed else None,
+        path, channels, values_of(path, table, channels), times_of(path, table) if timed else None,
         table[TIME] if timed else None,
     )  # fmt: skip
 

@@ -17,16 +17,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from evaluation.datasets.columns import (
+    LABEL,
+    SEVERITY,
+    SPLIT,
+    SUFFIXES,
+    TIME,
+    read_table,
+    refuse_empty,
+    times_of,
+    values_of,
+)
 from evaluation.datasets.intervals import FILE_NAMES, IntervalTable
 from evaluation.datasets.location import pick
-from evaluation.datasets.schema import MINUTE, LabelledSeries, synthetic_times
+from evaluation.datasets.schema import MINUTE, LabelledSeries
 from evaluation.datasets.tables import binary_labels
-from evaluation.errors import DatasetError, DatasetFormatError, DatasetNotFoundError, InvalidInputError
+from evaluation.errors import DatasetFormatError, DatasetNotFoundError, InvalidInputError
 
 __all__ = ["load_directory", "load_file", "series_files"]
-
-TIME, LABEL, SPLIT, SEVERITY = "timestamp", "label", "split", "severity"
-SUFFIXES = (".csv", ".parquet")
 
 
 def load_file(
@@ -60,7 +68,7 @@ def load_file(
     DatasetFormatError
         Names the file, the column and the first row (counted from 0, without the header) that break a rule.
     """
-    table = _read(path)
+    table = read_table(path)
     intervals = IntervalTable(labels) if isinstance(labels, Path) else labels
     if intervals is not None:
         own = [column for column in (LABEL, SEVERITY) if column in table.columns]
@@ -81,7 +89,7 @@ def load_file(
             f"{path}: {table.height} rows and {len(channels)} channels beside {TIME!r}, {LABEL!r}, {SEVERITY!r} and "
             f"{SPLIT!r}; at least one of each is needed"
         )
-    times = _times(path, table)
+    times = times_of(path, table)
     if intervals is None:
         row_labels = _labels(path, table[LABEL])
         severity = _severity(path, table[SEVERITY]) if SEVERITY in table.columns else None
@@ -92,7 +100,7 @@ def load_file(
         name=path.stem,
         channels=channels,
         times=times,
-        values=_values(path, table, channels),
+        values=values_of(path, table, channels),
         labels=row_labels,
         train_length=_train_length(path, table, train_fraction),
         step=int(np.median(np.diff(times))) if TIME in table.columns and times.size > 1 else MINUTE,
@@ -169,68 +177,8 @@ def series_files(path: Path) -> dict[str, Path]:
     return found
 
 
-def _read(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise DatasetNotFoundError(f"{path}: no such file")
-    if path.suffix.lower() not in SUFFIXES:
-        raise DatasetFormatError(
-            f"{path}: cannot read {path.suffix or 'a file without an ending'}; convert to CSV or Parquet"
-        )
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, try_parse_dates=True, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DatasetError(f"{path}: cannot be read: {error}") from error
-
-
-def _times(path: Path, table: pl.DataFrame) -> NDArray[np.int64]:
-    if TIME not in table.columns:
-        return synthetic_times(table.height)
-    column = table[TIME]
-    _refuse_empty(path, column)
-    if column.dtype == pl.String:
-        parsed = column.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False)
-        if parsed.null_count():
-            at = int(np.argmax(parsed.is_null().to_numpy()))
-            raise DatasetFormatError(f"{path}: {TIME!r} in row {at} is not an ISO 8601 time: {column[at]!r}")
-        column = parsed
-    if column.dtype == pl.Date:
-        column = column.cast(pl.Datetime("ns"))
-    if isinstance(column.dtype, pl.Datetime):
-        column = column.cast(pl.Datetime("ns", column.dtype.time_zone)).to_physical()
-    if not column.dtype.is_integer():
-        raise DatasetFormatError(
-            f"{path}: {TIME!r} has type {column.dtype}; use ISO 8601 text, date-times or whole nanoseconds since 1970"
-        )
-    times = column.to_numpy().astype(np.int64)
-    backwards = np.flatnonzero(np.diff(times) <= 0)
-    if backwards.size:
-        at = int(backwards[0]) + 1
-        fault = "repeats the one above" if times[at] == times[at - 1] else "is before the one above"
-        raise DatasetFormatError(
-            f"{path}: {TIME!r} of row {at} ({table[TIME][at]}) {fault}; sort the rows and keep one a time"
-        )
-    return times
-
-
-def _values(path: Path, table: pl.DataFrame, channels: tuple[str, ...]) -> NDArray[np.float32]:
-    for channel in channels:
-        column = table[channel]
-        if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
-            continue
-        wrong = column.cast(pl.Float64, strict=False).is_null() if column.dtype == pl.String else column.is_not_null()
-        at = int(np.argmax((wrong & column.is_not_null()).to_numpy()))
-        raise DatasetFormatError(
-            f"{path}: channel {channel!r} is not numeric: {column[at]!r} in row {at}; "
-            f"drop the column, or leave missing cells empty"
-        )
-    columns = [table[channel].cast(pl.Float32).fill_null(float("nan")).to_numpy() for channel in channels]
-    return np.column_stack(columns).astype(np.float32, copy=False)
-
-
 def _labels(path: Path, column: pl.Series) -> NDArray[np.uint8]:
-    _refuse_empty(path, column)
+    refuse_empty(path, column)
     if column.dtype == pl.Boolean:
         return column.to_numpy().astype(np.uint8)
     return binary_labels(f"{path}: {LABEL!r}", column)
@@ -260,7 +208,7 @@ def _train_length(path: Path, table: pl.DataFrame, train_fraction: float | None)
     if train_fraction is not None:
         raise InvalidInputError(f"{path} has a {SPLIT!r} column; leave train_fraction out")
     column = table[SPLIT]
-    _refuse_empty(path, column)
+    refuse_empty(path, column)
     known = column.cast(pl.String).is_in(["train", "test"]).to_numpy()
     if not known.all():
         at = int(np.argmin(known))
@@ -271,9 +219,3 @@ def _train_length(path: Path, table: pl.DataFrame, train_fraction: float | None)
         at = int(np.argmin(train[:length]))
         raise DatasetFormatError(f"{path}: row {at} is 'test' but 'train' rows follow; train rows must come first")
     return length
-
-
-def _refuse_empty(path: Path, column: pl.Series) -> None:
-    if column.null_count():
-        at = int(np.argmax(column.is_null().to_numpy()))
-        raise DatasetFormatError(f"{path}: {column.name!r} is empty in row {at} ({column.null_count()} such rows)")
