@@ -21,7 +21,7 @@ DETECTOR_OPTION = typer.Option(metavar="DETECTOR.OPTION=VALUE", help="May be rep
 def fit(
     train: Annotated[Path, typer.Option(metavar="FILE", help="CSV or Parquet file of normal rows.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the model; it must not hold one yet.")],
-    detector: Annotated[str, typer.Option(help="A name that `tsad detectors` lists; a+b combines two.")] = "patchbank",
+    detector: Annotated[str, typer.Option(help="A name that `tsad detectors` lists; a+b combines two.")] = "auto",
     option: Annotated[list[str] | None, DETECTOR_OPTION] = None,
     as_json: AsJson = False,
 ) -> None:

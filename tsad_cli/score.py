@@ -21,7 +21,7 @@ def score(
     rows: Annotated[Path, typer.Option("--input", metavar="FILE", help="CSV or Parquet file of rows to score.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="CSV file of scores, one row for each of the input.")],
     detector: Annotated[
-        str | None, typer.Option(help="A name that `tsad detectors` lists; a+b combines two. Default: patchbank.")
+        str | None, typer.Option(help="A name that `tsad detectors` lists; a+b combines two. Default: auto.")
     ] = None,
     train: Annotated[Path | None, typer.Option(metavar="FILE", help="File of normal rows from before.")] = None,
     train_fraction: Annotated[
@@ -54,7 +54,7 @@ def score(
         if model is not None:
             found = _with_model(model, recording, contributions=contributions)
         else:
-            detectors = named_detectors(detector or "patchbank", option or [])
+            detectors = named_detectors(detector or "auto", option or [])
             found = _with_training(detectors, mode, recording, train, train_fraction, contributions=contributions)
     except (InvalidInputError, DatasetError, TsadError) as error:
         fail("score", error)
