@@ -193,7 +193,7 @@ def test_json_tells_the_oddest_row(files):
         (["--model", "{folder}"], "holds no model"),
         (["--train", "{train}", "--detector", "lof"], "no detector 'lof'"),
         (["--train", "{train}", "--detector", "robust,poly"], "names 2"),
-        (["--train", "{train}", "--option", "poly.window=3"], "not among patchbank"),
+        (["--train", "{train}", "--option", "poly.window=3"], "not among auto"),
         (["--train", "{train}", "--detector", "robust", "--option", "robust.memory_rows=-1"], "must not be negative"),
         (["--train", "{folder}/none.csv"], "no such file"),
         (["--train", "{test}"], "give a training file from before"),
