@@ -116,7 +116,10 @@ class StreamSettings(Frozen):
     )
     max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
     silent_after: Duration | None = Field(default=None, description="a series this far behind its peers is silent")
-    detectors: tuple[DetectorSettings, ...] = Field(default=(DetectorSettings(name="auto"),), min_length=1)
+    # Made when it is needed: a stream that names its detectors need not import the default one.
+    detectors: tuple[DetectorSettings, ...] = Field(
+        default_factory=lambda: (DetectorSettings(name="auto"),), min_length=1
+    )
     alarm: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="after")

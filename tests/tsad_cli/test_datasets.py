@@ -33,11 +33,12 @@ def test_data_sets_are_listed(nothing_there):
     assert all(entry["how_to_get"] and entry["licence"] and entry["label_policy"] for entry in listed)
 
 
-def test_an_event_set_is_no_data_set_for_a_backtest(nothing_there):
+def test_a_missing_event_set_says_how_to_get_it(nothing_there):
     result = tsad("backtest", "--dataset", "kdd99")
     assert result.exit_code == 2
-    assert "KDD99 is an event set" in result.stderr
-    assert "load_events" in result.stderr
+    assert "KDD99 is not there" in result.stderr
+    assert str(nothing_there) in result.stderr
+    assert "Licence: " in result.stderr
 
 
 def test_check_tells_what_is_absent(nothing_there):

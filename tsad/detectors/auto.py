@@ -17,6 +17,8 @@ __all__ = ["AutoDetector"]
 _QUANTILE = 0.99
 _LEAST_USUAL = 1e-9
 _LEAST_JOINT_ROWS = 100
+_RING_ROWS = 500
+"""A ring of 500 to 2,000 rows scores alike; the shorter one has a quarter of the state."""
 _PATCHBANK_WEIGHT = 2.0
 _SUB_PCA_WEIGHT = 1.0
 
@@ -38,7 +40,7 @@ class AutoDetector(Detector):
     multivariate: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._members: tuple[Detector, ...] = (PatchBankDetector(), SubPcaDetector())
+        self._members: tuple[Detector, ...] = (PatchBankDetector(ring_rows=_RING_ROWS), SubPcaDetector())
         self._weights = np.array([_PATCHBANK_WEIGHT, _SUB_PCA_WEIGHT])
         self._arrays = SeriesArrays({"usual": Field(np.float64, 1, (len(self._members),), fitted=True)})
 

@@ -18,6 +18,7 @@ __all__ = ["PatchBankDetector"]
 
 SamePhase = Literal["auto", "never"]
 
+_HELD_TWICE = ("history", "history_means", "history_good", "history_phase", "absent")
 _QUANTILE = 0.99
 _LEAST_CHANNEL_SHARE = 0.25
 _LEAST_USUAL = 1e-6
@@ -283,12 +284,21 @@ class PatchBankDetector(Detector):
         return np.asarray(np.sum(ratios, axis=0) if self._summed else np.max(ratios, axis=0))
 
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
-        """What was learnt by fitting, or else the streaming state."""
-        return self._arrays.state(n_series, fitted=fitted)
+        """What was learnt by fitting, or else the streaming state; what is held twice is stored once."""
+        state = self._arrays.state(n_series, fitted=fitted)
+        return {
+            name: np.ascontiguousarray(array[..., : self._depth]) if name in _HELD_TWICE else array
+            for name, array in state.items()
+        }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from the union of both states."""
-        self._arrays.restore(state)
+        self._arrays.restore(
+            {
+                name: np.concatenate([array, array], axis=-1) if name in _HELD_TWICE else array
+                for name, array in state.items()
+            }
+        )
 
 
 def _breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
