@@ -1,12 +1,12 @@
 """The one place where detectors are found by name."""
 
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from tsad.detectors.base import Detector
 from tsad.errors import ConfigurationError
+from tsad.options import made_with, options_of
 
 __all__ = ["create_detector", "detector_class", "detector_names", "detector_options"]
 
@@ -51,8 +51,7 @@ def detector_class(name: str) -> type[Detector]:
 
 def detector_options(name: str) -> dict[str, Any]:
     """Options of a detector with their defaults."""
-    parameters = inspect.signature(detector_class(name)).parameters
-    return {key: parameter.default for key, parameter in parameters.items()}
+    return options_of(detector_class(name))
 
 
 def create_detector(name: str, options: Mapping[str, Any] | None = None) -> Detector:
@@ -68,12 +67,4 @@ def create_detector(name: str, options: Mapping[str, Any] | None = None) -> Dete
     >>> create_detector("sub-pca", {"window": 16}).window
     16
     """
-    options = dict(options or {})
-    known = detector_options(name)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ConfigurationError(f"detector {name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
-    try:
-        return detector_class(name)(**options)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"detector {name!r}: {error}") from error
+    return made_with(f"detector {name!r}", detector_class(name), options)

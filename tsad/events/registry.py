@@ -1,12 +1,12 @@
 """The one place where event detectors are found by name."""
 
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from tsad.errors import ConfigurationError
 from tsad.events.base import EventDetector
+from tsad.options import made_with, options_of
 
 __all__ = ["create_event_detector", "event_detector_class", "event_detector_names", "event_detector_options"]
 
@@ -42,8 +42,7 @@ def event_detector_class(name: str) -> type[EventDetector]:
 
 def event_detector_options(name: str) -> dict[str, Any]:
     """Options of an event detector with their defaults."""
-    parameters = inspect.signature(event_detector_class(name)).parameters
-    return {key: parameter.default for key, parameter in parameters.items()}
+    return options_of(event_detector_class(name))
 
 
 def create_event_detector(name: str, options: Mapping[str, Any] | None = None) -> EventDetector:
@@ -59,12 +58,4 @@ def create_event_detector(name: str, options: Mapping[str, Any] | None = None) -
     >>> create_event_detector("marginal", {"half_life": 10_000}).name
     'marginal'
     """
-    options = dict(options or {})
-    known = event_detector_options(name)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ConfigurationError(f"event detector {name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
-    try:
-        return event_detector_class(name)(**options)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"event detector {name!r}: {error}") from error
+    return made_with(f"event detector {name!r}", event_detector_class(name), options)
