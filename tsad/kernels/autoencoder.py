@@ -1,9 +1,9 @@
-"""The loop of `tsad.detectors.autoencoder`."""
+"""The loops of `tsad.fleet.network` and `tsad.fleet.nodes`."""
 
 import numpy as np
 from numba import njit
 
-__all__ = ["reconstruct"]
+__all__ = ["mahalanobis", "reconstruct"]
 
 
 @njit(cache=True, nogil=True)
@@ -24,3 +24,23 @@ def reconstruct(x, w1, b1, w2, b2, out):
             if value > 0.0:
                 for j in range(n):
                     out[i, j] += value * w2[h, j]
+
+
+@njit(cache=True, nogil=True)
+def mahalanobis(residuals, centre, whitening, out):
+    """Length of every row's whitened residuals; a missing one stands at the centre, the others count for it."""
+    n = residuals.shape[1]
+    white = np.empty(whitening.shape[1])
+    for i in range(residuals.shape[0]):
+        white[:] = 0.0
+        known = 0
+        for j in range(n):
+            value = residuals[i, j] - centre[j]
+            if not np.isnan(value):
+                known += 1
+                for k in range(white.shape[0]):
+                    white[k] += value * whitening[j, k]
+        total = 0.0
+        for k in range(white.shape[0]):
+            total += white[k] * white[k]
+        out[i] = np.sqrt(total * n / known) if known else np.nan
