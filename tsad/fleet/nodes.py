@@ -158,7 +158,11 @@ class NodeAutoencoder:
         if not len(self.centre):
             known = ~np.isnan(residuals).all(axis=1)
             out = np.full(len(residuals), np.nan)
-            out[known] = reduced(np.abs(residuals[known]), self.settings.error)
+            errors = np.abs(residuals[known])
+            if self.settings.error == "ratio":
+                out[known] = reduced(errors / self.usual, "max")
+            else:
+                out[known] = reduced(errors, self.settings.error)
             return out
         out = np.empty(len(residuals))
         mahalanobis(np.ascontiguousarray(residuals), self.centre, self.whitening, out)

@@ -1,6 +1,7 @@
 """Which rows of a node are learnt from, which judge the model, and what is said of a row's errors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ def held_out(rows: int) -> npt.NDArray[np.bool_]:
     return np.isin(np.arange(rows) * _BLOCKS // max(rows, 1), _HELD_OUT)
 
 
-def reduced(errors: npt.NDArray[np.float32], how: str) -> npt.NDArray[np.float64]:
+def reduced(errors: npt.NDArray[np.floating[Any]], how: str) -> npt.NDArray[np.float64]:
     """Score of every row from its errors by feature, ``max`` or ``mean``; every row has a known feature."""
     found = np.nanmax(errors, axis=1) if how == "max" else np.nanmean(errors, axis=1)
     return np.asarray(found, dtype=np.float64)

@@ -11,7 +11,7 @@ __all__ = ["NodeSettings"]
 
 _CHOICES = {
     "hidden": ("over-complete", "bottleneck"),
-    "error": ("max", "mean", "mahalanobis"),
+    "error": ("max", "mean", "ratio", "mahalanobis"),
     "scaling": ("robust", "standard", "min-max"),
     "missing": ("raise", "impute"),
 }
@@ -27,8 +27,9 @@ class NodeSettings:
         ``over-complete``: ten hidden units a feature and a sparse code, as in the paper; ``bottleneck``: a third of the
         features, and no penalty.
     error
-        Of a row, over its features: ``max`` (the paper's), ``mean``, or ``mahalanobis`` (the length of the vector of
-        residuals in units of their healthy covariance, shrunk after Ledoit and Wolf).
+        Of a row, over its features: ``max`` (the paper's), ``mean``, ``ratio`` (the largest in units of each feature's
+        healthy 99th percentile; ours), or ``mahalanobis`` (the length of the vector of residuals in units of their
+        healthy covariance, shrunk after Ledoit and Wolf).
     scaling
         ``robust`` (median and median absolute deviation) and ``standard`` (mean and deviation) clip at `clip`;
         ``min-max`` is the paper's, which does not.
@@ -54,7 +55,7 @@ class NodeSettings:
     """
 
     hidden: Literal["over-complete", "bottleneck"] = "over-complete"
-    error: Literal["max", "mean", "mahalanobis"] = "max"
+    error: Literal["max", "mean", "ratio", "mahalanobis"] = "max"
     scaling: Literal["robust", "standard", "min-max"] = "robust"
     clip: float = 10.0
     idle_features: tuple[str, ...] = ()
