@@ -50,7 +50,7 @@ class FleetComparison:
 
     Each node's features are put in units of its own history. At every time step the median over the *other* nodes is
     the group's response; how a node usually follows it (a level and a slope by feature, least squares over its history)
-    is taken off. The error is the largest or the mean distance left over the features, each in units of its healthy 99th
+    is taken off. The error is the largest or mean distance left over the features, each in units of its healthy 99th
     percentile in rows that were held out. A node that never follows its group has slope 0 and is judged by its own
     level.
 
@@ -133,7 +133,7 @@ class FleetComparison:
         short = int(np.argmin(steps))
         if steps[short] < 10:
             raise NotEnoughDataError(
-                f"node {raw.nodes[short]!r} has {int(steps[short])} of {int(judging.sum())} held-out time steps at which "
+                f"node {raw.nodes[short]!r} has {int(steps[short])} of {int(judging.sum())} held-out steps at which "
                 f"{FEWEST_SIBLINGS} siblings speak too; at least 10 are needed"
             )
         filled = np.where(np.isnan(distance).all(axis=0), 0.0, distance)

@@ -17,7 +17,7 @@ from tsad.fleet.settings import NodeSettings
 from tsad.fleet.telemetry import NodeTelemetry, matched
 from tsad.scaling import ChannelScaling
 
-__all__ = ["FLEET_FORMAT", "FleetSizeWarning", "NodeFleet"]
+__all__ = ["FLEET_FORMAT", "FleetSizeWarning", "NodeFleet", "train_models"]
 
 FLEET_FORMAT = 1
 """Rises when the meaning of a stored array changes."""
@@ -128,7 +128,7 @@ class NodeFleet:
                 f"the most are {most}, at least {COLD_ROWS} and {settings.samples_per_feature} a feature are needed"
             )
         _warn_of_size(prepared, warm, settings, warn_above_megabytes)
-        models = _train(prepared, warm, settings)
+        models = train_models(prepared, warm, settings)
         base = _base_model([prepared[name] for name in warm], settings) if with_base else None
         cold = []
         for name in names:
@@ -235,7 +235,7 @@ def _warn_of_size(
         )
 
 
-def _train(
+def train_models(
     prepared: Mapping[str, Preparation], nodes: Sequence[str], settings: NodeSettings
 ) -> dict[str, NodeAutoencoder]:
     """Models of the nodes' own; those with the same features that vary are trained together."""
