@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tsad.alarms import AlarmTransition, Contribution
+from tsad.alarms import AlarmTransition, Contribution, OddAttribute
 
 __all__ = ["EVENT_VERSION", "alarm_event", "encode_event", "event_time"]
 
@@ -70,6 +70,17 @@ def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
                 }
                 for c in transition.contributions
             ],
+            "attributes": [
+                {
+                    "attribute": a.attribute,
+                    "share": round(a.share, 4),
+                    "observed": a.observed,
+                    "unseen": a.unseen,
+                    "expected": [{"value": value, "probability": p} for value, p in a.expected],
+                    "reason": _event_reason(a),
+                }
+                for a in transition.attributes
+            ],
             "models": [{"name": v.detector, "score": v.score, "p_value": v.p_value} for v in transition.verdicts],
             "source": {"partition": transition.partition, "offset": transition.offset},
             "summary": _summary(transition),
@@ -93,6 +104,13 @@ def _reason(c: Contribution) -> str:
     return f"{c.channel} is {c.observed:.4g}, expected {c.expected:.4g} (usual band {band}): too {c.direction}"
 
 
+def _event_reason(a: OddAttribute) -> str:
+    likely = [value if p is None else f"{value} ({100 * p:.0f} %)" for value, p in a.expected]
+    usual = f"; usual with the rest of the event: {', '.join(likely)}" if likely else ""
+    what = "was never seen before" if a.unseen else "seldom goes with the rest of the event"
+    return f"{a.attribute} {a.observed} {what}{usual}"
+
+
 def _summary(transition: AlarmTransition) -> str:
     asset = transition.asset
     if transition.kind == "stream.silent":
@@ -103,6 +121,8 @@ def _summary(transition: AlarmTransition) -> str:
         return f"{asset} is back to usual"
     days = transition.one_in_days
     rare = "" if days is None else f", as odd as once in {_days(days)}"
+    if transition.attributes:
+        return f"{asset}: an odd event{rare}: {_event_reason(transition.attributes[0])}"
     lead = f": {_reason(transition.contributions[0])}" if transition.contributions else ""
     return f"{asset} behaves unusually{rare}{lead}"
 

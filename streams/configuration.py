@@ -14,6 +14,7 @@ from connectors.errors import ConnectorSettingsError
 from connectors.webhooks.endpoint import DEFAULT_RETRY_WAITS, WebhookEndpoint
 from streams.errors import ConfigurationFileError
 from streams.retention import HistorySettings
+from tsad.events.settings import EventRateSettings, EventScoringSettings
 from tsad.settings import Duration, Frozen, StreamSettings
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "InspectionStream",
     "KafkaSourceSettings",
     "NumericStream",
+    "Stream",
     "WebhookSettings",
     "load_configuration",
     "masked",
@@ -79,14 +81,22 @@ class NumericStream(StreamSettings):
 
 
 class EventStream(Frozen):
-    """A stream of categorical events; kept in history and counted."""
+    """A stream of categorical events; kept in history and counted, and scored where `scoring` or `rate` is given."""
 
     kind: Literal["events"]
     name: str
     topic: str
     time: str = "time"
     time_unit: TimeUnit = "ms"
+    max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
     retention: Duration = 30 * 86400.0
+    scoring: EventScoringSettings | None = Field(default=None, description="find odd events")
+    rate: EventRateSettings | None = Field(default=None, description="find odd numbers of events")
+
+    @property
+    def rate_name(self) -> str:
+        """Name of the numeric stream of counts."""
+        return f"{self.name}.rate"
 
 
 class InspectionStream(Frozen):
@@ -183,7 +193,9 @@ class Configuration(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for what, names in (("streams", [s.name for s in self.streams]), ("webhooks", [w.name for w in self.webhooks])):
+        streams = [s.name for s in self.streams]
+        streams += [s.rate_name for s in self.streams if isinstance(s, EventStream) and s.rate is not None]
+        for what, names in (("streams", streams), ("webhooks", [w.name for w in self.webhooks])):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
@@ -194,6 +206,19 @@ class Configuration(Frozen):
             if self.dead_letters.topic is not None:
                 raise ValueError("dead_letters.topic needs a Kafka source")
         return self
+
+    def scored_by(self) -> dict[str, list[str]]:
+        """Detectors by stream, the streams of event rates among them; none where nothing is scored."""
+        found: dict[str, list[str]] = {}
+        for stream in self.streams:
+            found[stream.name] = []
+            if isinstance(stream, NumericStream):
+                found[stream.name] = [detector.name for detector in stream.detectors]
+            elif isinstance(stream, EventStream):
+                found[stream.name] = [d.name for d in stream.scoring.detectors] if stream.scoring else []
+                if stream.rate is not None:
+                    found[stream.rate_name] = [detector.name for detector in stream.rate.detectors]
+        return found
 
     @property
     def numeric_streams(self) -> tuple[NumericStream, ...]:

@@ -1,6 +1,6 @@
 """The daemon's heart: records in, one transaction after another out. One thread drives it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,12 +12,14 @@ from connectors.errors import HistoryError
 from connectors.history.database import Commit, History
 from connectors.sources.base import Gap, Position, RecordBatch
 from connectors.webhooks.endpoint import WebhookEndpoint, deliveries_for
-from streams.configuration import Configuration, NumericStream
+from streams.configuration import Configuration, EventStream, NumericStream, Stream
 from streams.errors import StateMismatchError
-from streams.lanes import EventLane, Lane, LaneOutput, NumericLane, encode_transition
+from streams.event_lane import EventLane
+from streams.inspection_lane import InspectionLane
+from streams.lanes import Lane, LaneOutput, NumericLane, StatefulLane, encode_transition
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
-from tsad.engine import FitReport
+from tsad.stream_output import FitReport
 
 __all__ = ["Pipeline"]
 
@@ -73,26 +75,15 @@ class Pipeline:
         self._endpoints = tuple(endpoints)
         self._now = now
         self.statistics = Statistics()
-        numbers = history.stream_ids(
-            {
-                stream.name: [d.name for d in stream.detectors] if isinstance(stream, NumericStream) else []
-                for stream in configuration.streams
-            },
-        )
-        self._lanes: list[Lane] = [
-            NumericLane(stream, numbers[stream.name])
-            if isinstance(stream, NumericStream)
-            else EventLane(stream, numbers[stream.name])
-            for stream in configuration.streams
-        ]
-        self._stream_ids = numbers
+        numbers = history.stream_ids(configuration.scored_by())
+        self._lanes: list[Lane] = [_lane(stream, numbers) for stream in configuration.streams]
+        self._stateful: list[StatefulLane] = [lane for lane in self._lanes if isinstance(lane, NumericLane | EventLane)]
         self._continued: set[str] = set()
         self._commit = Commit()
         restored = self._restore(relearn)
         self._committed = restored.committed
         self.positions: dict[Position, int] = dict(restored.resume)
         self._snapshot_due = self._unsaved = True
-        self._newest = dict.fromkeys(numbers, 0)
 
     # ------------------------------------------------------------------------------------------------ restoring
 
@@ -103,9 +94,7 @@ class Pipeline:
         if unknown:
             raise StateMismatchError(f"--relearn {unknown[0]}: the configuration has no such stream")
         resume = dict(committed)
-        for lane in self._lanes:
-            if not isinstance(lane, NumericLane):
-                continue
+        for lane in self._stateful:
             streaming = stored.get((lane.name, "streaming"))
             fitted = stored.get((lane.name, "fitted"))
             if streaming is None or fitted is None:
@@ -116,8 +105,8 @@ class Pipeline:
                 continue
             lane.restore(streaming, fitted)
             self._continued.add(lane.name)
-            self.statistics.fitted[lane.name] = lane.engine.fit_count
-            self.statistics.drifting[lane.name] = lane.engine.drifting()
+            self.statistics.fitted[lane.name] = lane.fit_count
+            self.statistics.drifting[lane.name] = lane.drifting()
             for position, offset in streaming.positions.items():
                 if position[0] == lane.topic:
                     resume[position] = min(resume.get(position, offset), offset)
@@ -151,6 +140,7 @@ class Pipeline:
             if not own or (mute and lane.name not in self._continued):
                 continue
             output = lane.handle(own)
+            self._snapshot_due |= output.learnt_jointly
             if mute:
                 continue
             records = sum(len(batch) for batch in own)
@@ -180,10 +170,10 @@ class Pipeline:
                 _log.warning("a series could not be learnt yet", stream=lane.name, asset=fit.asset, problem=fit.problem)
         for transition in output.transitions:
             self._tell(transition)
-        if isinstance(lane, NumericLane):
+        if isinstance(lane, NumericLane | EventLane):
             commit.series += lane.new_series()
-            self.statistics.fitted[lane.name] = lane.engine.fit_count
-            self.statistics.drifting[lane.name] = lane.engine.drifting()
+            self.statistics.fitted[lane.name] = lane.fit_count
+            self.statistics.drifting[lane.name] = lane.drifting()
 
     def _tell(self, transition: AlarmTransition) -> None:
         self._commit.transitions.append(transition)
@@ -241,7 +231,7 @@ class Pipeline:
         Parameters
         ----------
         snapshot
-            Store the engines' state too. The first commit always does.
+            Store the engines' state too. The first commit always does, and one after a model was learnt jointly.
 
         Raises
         ------
@@ -257,18 +247,12 @@ class Pipeline:
         if nothing_new and not (snapshot and self._unsaved):
             return False
         if snapshot:
-            commit.snapshots = [
-                stored
-                for lane in self._lanes
-                if isinstance(lane, NumericLane)
-                for stored in lane.snapshots(dict(self.positions))
-            ]
+            commit.snapshots = [stored for lane in self._stateful for stored in lane.snapshots(dict(self.positions))]
         try:
             self._history.commit(commit)
         except HistoryError:
-            for lane in self._lanes:
-                if isinstance(lane, NumericLane) and snapshot:
-                    lane.store_models_again()
+            for lane in self._stateful if snapshot else ():
+                lane.store_models_again()
             raise
         self._snapshot_due = self._snapshot_due and not snapshot
         self._unsaved = not snapshot
@@ -280,10 +264,18 @@ class Pipeline:
     def expire(self) -> int:
         """Delete rows beyond their retention (by event time), and the oldest beyond the file's size; returns rows."""
         deleted = self._history.delete_older(
-            {self._stream_ids[lane.name]: lane.retention for lane in self._lanes},
+            {number: seconds for lane in self._lanes for number, seconds in lane.retentions.items()},
         )
         deleted += self._history.shrink(self._configuration.history.max_bytes)
         return deleted
+
+
+def _lane(stream: Stream, numbers: Mapping[str, int]) -> Lane:
+    if isinstance(stream, NumericStream):
+        return NumericLane(stream, numbers[stream.name])
+    if isinstance(stream, EventStream):
+        return EventLane(stream, numbers)
+    return InspectionLane(stream, numbers[stream.name])
 
 
 def _fits(stream: str, fits: Sequence[FitReport]) -> pa.Table:

@@ -7,18 +7,21 @@ from typing import Any, Literal
 
 __all__ = [
     "ANOMALY_RULE",
+    "EVENT_RULE",
     "SEVERITIES",
     "SILENCE_RULE",
     "AlarmBook",
     "AlarmTransition",
     "Contribution",
+    "OddAttribute",
     "Verdict",
     "stable_id",
 ]
 
 ANOMALY_RULE = "anomaly"
 SILENCE_RULE = "silence"
-"""What an alarm is about: how an asset behaves, or that it has stopped reporting."""
+EVENT_RULE = "event"
+"""What an alarm is about: how an asset behaves, that it has stopped reporting, or odd categorical events."""
 
 SEVERITIES = ("low", "medium", "high", "critical")
 """By how many powers of ten the episode is rarer than the accepted rate: less than one, one, two, three and more."""
@@ -50,6 +53,17 @@ class Contribution:
     lower: float | None
     upper: float | None
     direction: Literal["high", "low", "within", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class OddAttribute:
+    """One attribute's part in an odd event; `expected` are likelier values, each with its probability where known."""
+
+    attribute: str
+    share: float
+    observed: str
+    unseen: bool
+    expected: tuple[tuple[str, float | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,7 @@ class AlarmTransition:
     verdicts: tuple[Verdict, ...]
     partition: int
     offset: int
+    attributes: tuple[OddAttribute, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
@@ -136,7 +151,7 @@ class AlarmBook:
         severity
             One of `SEVERITIES`; an episode keeps the highest it has reached.
         details
-            `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`.
+            `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`, `attributes`.
         """
         alarm_id = self.alarm_id(asset, rule)
         opens = kind in {"alarm.raised", "stream.silent"}

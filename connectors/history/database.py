@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
-from connectors.history.schema import SCHEMA_VERSION, TABLES
+from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
 from connectors.sources.base import Position
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.outbox import enqueue
@@ -143,16 +143,29 @@ class History:
         if known:
             found = connection.execute("SELECT max(version) FROM schema_version").fetchone()
             version = found[0] if found else None
-            if version != SCHEMA_VERSION:
+            if version == SCHEMA_VERSION:
+                return
+            if version not in MIGRATIONS:
                 raise HistoryVersionError(
                     f"history {self.path} has tables of version {version}, this program writes version "
                     f"{SCHEMA_VERSION}; use the tsad that wrote it, or another history.path",
                 )
+            self._migrate(connection, version)
             return
         connection.execute("BEGIN")
         for statement in TABLES:
             connection.execute(statement)
         connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
+        connection.execute("COMMIT")
+
+    @staticmethod
+    def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+        """Bring the tables of an older version to this one, all at once or not at all."""
+        connection.execute("BEGIN")
+        for step in range(version, SCHEMA_VERSION):
+            for statement in MIGRATIONS[step]:
+                connection.execute(statement)
+        connection.execute("UPDATE schema_version SET version = ?", [SCHEMA_VERSION])
         connection.execute("COMMIT")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -229,7 +242,7 @@ class History:
         for name in ("score", "threshold", "p_value", "one_in_days"):
             columns[name] = pa.array(columns[name], pa.float64())
         columns["details"] = [
-            json.dumps({"contributions": row["contributions"], "verdicts": row["verdicts"]}) for row in rows
+            json.dumps({name: row[name] for name in ("contributions", "verdicts", "attributes")}) for row in rows
         ]
         columns["partition"] = [row["partition"] for row in rows]
         columns["record_offset"] = [row["offset"] for row in rows]

@@ -2,9 +2,9 @@
 
 from connectors.webhooks.outbox import OUTBOX_TABLES
 
-__all__ = ["SCHEMA_VERSION", "TABLES"]
+__all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES: tuple[str, ...] = (
     "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
@@ -38,9 +38,11 @@ TABLES: tuple[str, ...] = (
                min(p_value) AS lowest_p_value, max(one_in_days) AS one_in_days, count(*) AS transitions,
                arg_min(kind, transition_seq) AS kind
         FROM alarm_transitions GROUP BY alarm_id, episode_id, stream, asset""",
+    # `scores` stand in the order of streams.detectors; they and all that follows are null while nothing is learnt.
     """CREATE TABLE IF NOT EXISTS events (
         stream_id SMALLINT NOT NULL, time TIMESTAMP_NS NOT NULL, payload JSON NOT NULL, partition INTEGER NOT NULL,
-        record_offset BIGINT NOT NULL)""",
+        record_offset BIGINT NOT NULL, scores DOUBLE[], verdict DOUBLE, p_value DOUBLE, threshold DOUBLE, odd BOOLEAN,
+        unseen BOOLEAN)""",
     """CREATE TABLE IF NOT EXISTS inspections (
         stream_id SMALLINT NOT NULL, inspection_id TEXT NOT NULL, part_id TEXT, station TEXT, camera TEXT,
         time TIMESTAMP_NS NOT NULL, score DOUBLE, payload JSON NOT NULL, partition INTEGER NOT NULL,
@@ -58,3 +60,13 @@ TABLES: tuple[str, ...] = (
         PRIMARY KEY (stream, kind))""",
     *OUTBOX_TABLES,
 )
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    # Events are scored.
+    1: tuple(
+        f"ALTER TABLE events ADD COLUMN {column}"
+        for column in ("scores DOUBLE[]", "verdict DOUBLE", "p_value DOUBLE", "threshold DOUBLE", "odd BOOLEAN",
+                       "unseen BOOLEAN")
+    ),
+}  # fmt: skip
+"""What leads from each version to the next."""

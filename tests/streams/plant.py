@@ -28,6 +28,38 @@ def messages(rows=400, assets=2, seed=0):
     ]
 
 
+def event_messages(n=1500, seed=0):
+    """Events of four users with habits; some break them after event 900, and their rate is ten times as high after event 1,200."""
+    rng = np.random.default_rng(seed)
+    who, host = rng.integers(0, 4, n), rng.integers(0, 2, n)
+    odd = (np.arange(n) > 900) & (rng.random(n) < 0.01)
+    gap = np.where(np.arange(n) < 1200, 800, 80)
+    return [
+        json.dumps(
+            {"time": START + int(time), "user": f"u{w}", "host": "vault" if o else f"h{2 * w + h}", "detail": [1]}
+        ).encode()
+        for time, w, h, o in zip(np.cumsum(gap), who, host, odd, strict=True)
+    ]
+
+
+def event_stream(**changes):
+    return {
+        "kind": "events",
+        "name": "access",
+        "topic": "plant.access",
+        "scoring": {
+            "attributes": ["user", "host"],
+            "asset": "user",
+            "detectors": ["pairwise-conditional", "rarity"],
+            "train_events": 600,
+            "learn_events": 400,
+            "alarm": {"false_alarms_per_day": 100, "off_delay": "30s"},
+        },
+        "rate": {"step": "5s", "train_rows": 90, "alarm": {"false_alarms_per_day": 200}},
+        **changes,
+    }
+
+
 def stream(**changes):
     return {
         "kind": "numeric",
@@ -63,7 +95,8 @@ QUERIES = {
     "transitions": "SELECT * FROM alarm_transitions",
     "outbox": "SELECT webhook_id, endpoint, alarm_id, transition_seq, event_type, body FROM outbox",
     "dead_letters": "SELECT topic, partition, record_offset, reason, detail, payload FROM dead_letters",
-    "events": "SELECT epoch_ns(time), payload, partition, record_offset FROM events",
+    "events": """SELECT epoch_ns(time), payload, partition, record_offset, scores, verdict, p_value, threshold, odd,
+        unseen FROM events""",
     "positions": "SELECT * FROM positions",
     "counters": "SELECT * FROM counters",
     "fits": "SELECT stream, asset, epoch_ns(time), rows, problem FROM fits",

@@ -14,7 +14,7 @@ from connectors.sources.base import Gap, RecordBatch
 from streams.configuration import Configuration
 from streams.errors import StateMismatchError
 from streams.pipeline import Pipeline
-from tests.streams.plant import START, contents, document, messages, stream
+from tests.streams.plant import START, contents, document, event_messages, event_stream, messages, stream
 
 RECEIVER = "http://127.0.0.1:9/hook"
 
@@ -78,26 +78,8 @@ def test_a_planted_fault_is_stored_with_its_webhook(expected):
 @profile(max_examples=12)
 @given(data=st.data())
 def test_dying_anywhere_changes_nothing(values, expected, tmp_path_factory, which, data):
-    # Each life handles some batches, commits some of them with or without the engines' state, and is then forgotten
-    # as if killed. The next one starts from the file alone.
     path = tmp_path_factory.mktemp("lives") / "h.duckdb"
-    for _ in range(data.draw(st.integers(1, 3))):
-        with History(path) as history:
-            worker = pipeline(history, **CHANGES[which])
-            for _ in range(data.draw(st.integers(1, 4))):
-                start = worker.positions.get(("plant", 0), 0)
-                worker.handle([records(values, start, start + data.draw(st.integers(1, 350)))]) if start < len(
-                    values
-                ) else 0
-                if data.draw(st.booleans()):
-                    worker.commit(snapshot=data.draw(st.booleans()))
-    with History(path) as history:
-        worker = pipeline(history, **CHANGES[which])
-        start = worker.positions.get(("plant", 0), 0)
-        if start < len(values):
-            worker.handle([records(values, start)])
-        worker.commit(snapshot=True)
-        found = contents(history)
+    found = lives(path, values, data, "plant", CHANGES[which], 350)
 
     assert found == expected[which]
 
@@ -189,9 +171,97 @@ def test_event_and_inspection_streams_are_kept_counted_and_checked(tmp_path):
         assert cursor.execute("SELECT inspection_id, part_id, score FROM inspections").fetchall() == [("i1", "p1", 0.4)]
         reasons = cursor.execute("SELECT topic, record_offset, reason FROM dead_letters ORDER BY ALL").fetchall()
         assert reasons == [
-            ("e", 1, "wrong_type"), ("e", 2, "wrong_type"), ("e", 3, "malformed_json"), ("e", 4, "wrong_type"),
+            ("e", 1, "wrong_type"), ("e", 2, "missing_field"), ("e", 3, "malformed_json"), ("e", 4, "empty_message"),
             ("i", 1, "wrong_type"),
         ]  # fmt: skip
+
+
+def lives(path, values, data, topic, changes, most):
+    """Each life handles some batches, commits some of them with or without the state, and is forgotten as if killed."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        with History(path) as history:
+            worker = pipeline(history, **changes)
+            for _ in range(data.draw(st.integers(1, 4))):
+                start = worker.positions.get((topic, 0), 0)
+                stop = start + data.draw(st.integers(1, most))
+                worker.handle([records(values, start, stop, topic=topic)] if start < len(values) else [])
+                if data.draw(st.booleans()):
+                    worker.commit(snapshot=data.draw(st.booleans()))
+    with History(path) as history:
+        worker = pipeline(history, **changes)
+        start = worker.positions.get((topic, 0), 0)
+        worker.handle([records(values, start, topic=topic)] if start < len(values) else [])
+        worker.commit(snapshot=True)
+        return contents(history)
+
+
+@pytest.fixture(scope="module")
+def scored_events(tmp_path_factory):
+    values = event_messages()
+    values[700:700] = [b"{broken", b'{"time": 1}', b'{"user": "u1"}']
+    path = tmp_path_factory.mktemp("events") / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history, streams=[event_stream()])
+        worker.handle([records(values, topic="plant.access")])
+        worker.commit(snapshot=True)
+        return values, contents(history)
+
+
+def test_odd_events_and_odd_rates_are_alarmed_and_told(scored_events):
+    values, found = scored_events
+
+    odd = [row for row in found["events"] if '"vault"' in row]
+    assert sum(row.count("True, ") for row in odd) >= len(odd) / 2 > 0
+    assert len(found["events"]) == len(values) - 2  # without a user and a host an event is one all the same
+    assert any('"host"' in row and "vault" in row and "'access'" in row for row in found["transitions"])
+    assert any("'access.rate'" in row and "access/partition-0" in row for row in found["transitions"])
+    assert len(found["transitions"]) == len(found["outbox"])
+    assert len(found["samples"]) > 190
+
+
+@profile(max_examples=12)
+@given(data=st.data())
+def test_dying_anywhere_changes_nothing_of_events(scored_events, tmp_path_factory, data):
+    values, expected = scored_events
+    path = tmp_path_factory.mktemp("lives") / "h.duckdb"
+    assert lives(path, values, data, "plant.access", {"streams": [event_stream()]}, 600) == expected
+
+
+def test_what_was_learnt_from_several_partitions_is_stored_with_the_first_scores(tmp_path):
+    values = event_messages()
+    path = tmp_path / "h.duckdb"
+    halves = [
+        records(values, 0, 700, topic="plant.access", partition=0),
+        records(values, 700, 1500, topic="plant.access", partition=1),
+    ]
+    with History(path) as history:
+        worker = pipeline(history, streams=[event_stream(rate=None)])
+        worker.commit(snapshot=True)
+        worker.handle(halves)
+        worker.commit(snapshot=False)  # not asked for, and made nevertheless
+        before = contents(history)
+    with History(path) as history:
+        worker = pipeline(history, streams=[event_stream(rate=None)])
+        assert worker.positions == {("plant.access", 0): 700, ("plant.access", 1): 1500}
+        # Reading the other way round could not change anything now.
+        worker.handle(halves[::-1])
+        worker.commit(snapshot=True)
+        assert contents(history) == before
+
+
+def test_an_event_stream_with_other_settings_is_refused_until_it_is_learnt_anew(tmp_path):
+    values = event_messages()
+    path = tmp_path / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history, streams=[event_stream()])
+        worker.handle([records(values, 0, 1000, topic="plant.access")])
+        worker.commit(snapshot=True)
+    other = event_stream()
+    other["scoring"]["detectors"] = ["rarity"]
+    with History(path) as history:
+        with pytest.raises(StateMismatchError, match="--relearn access"):
+            pipeline(history, streams=[other])
+        Pipeline(configuration(path, streams=[other]), history, relearn=["access"])
 
 
 def test_late_and_corrected_rows_are_kept_and_counted(tmp_path):

@@ -13,6 +13,7 @@ __all__ = ["create_event_detector", "event_detector_class", "event_detector_name
 # Modules are imported when their detector is asked for, for the sake of torch and scikit-learn.
 _CLASSES = {
     "ape": ("tsad.events.ape", "ApeDetector"),
+    "rarity": ("tsad.events.rarity", "RarityDetector"),
     "marginal": ("tsad.events.marginal", "MarginalDetector"),
     "pairwise-conditional": ("tsad.events.pairwise", "PairwiseConditionalDetector"),
     "isolation-forest": ("tsad.events.isolation_forest", "EventIsolationForestDetector"),

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
 from connectors.history.database import Commit, History, StoredSnapshot
+from connectors.history.schema import SCHEMA_VERSION
 from tsad.alarms import AlarmBook
 
 
@@ -87,10 +89,26 @@ def test_a_file_of_another_version_is_refused_and_left_as_it_is(tmp_path):
     History(path).close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
-    with pytest.raises(HistoryVersionError, match="version 99, this program writes version 1"):
+    with pytest.raises(HistoryVersionError, match=f"version 99, this program writes version {SCHEMA_VERSION}"):
         History(path)
     with duckdb.connect(str(path)) as connection:
         assert connection.execute("SELECT version FROM schema_version").fetchall() == [(99,)]
+
+
+def test_a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(tmp_path):
+    path = tmp_path / "h.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(Path(__file__).with_name("version_1.sql").read_text())
+        connection.execute("INSERT INTO events VALUES (1, TIMESTAMP '2026-01-01', '{\"user\": \"ann\"}', 0, 7)")
+    for _ in range(2):
+        with History(path) as history, history.cursor() as cursor:
+            assert cursor.execute("SELECT record_offset, p_value, odd FROM events").fetchall() == [(7, None, None)]
+            assert cursor.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
+    fresh = tmp_path / "fresh.duckdb"
+    History(fresh).close()
+    columns = "SELECT table_name, column_name, data_type FROM duckdb_columns() ORDER BY ALL"
+    with duckdb.connect(str(path)) as old, duckdb.connect(str(fresh)) as new:
+        assert old.execute(columns).fetchall() == new.execute(columns).fetchall()
 
 
 def test_something_else_than_a_database_is_refused(tmp_path):

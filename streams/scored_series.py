@@ -1,0 +1,78 @@
+"""Numeric series of a stream: the engine that scores them, and what of them is kept."""
+
+from typing import Any
+
+import numpy.typing as npt
+
+from streams.retention import HistorySettings, Keeper
+from tsad.engine import StreamEngine, StreamOutput
+from tsad.observations import ObservationBatch
+from tsad.settings import StreamSettings
+
+__all__ = ["ScoredSeries", "SeriesRows"]
+
+SeriesRows = list[tuple[int, int, str, tuple[str, ...]]]
+"""``(stream id, series, asset, channels)``, as in the history's table."""
+
+_KEEPER = "keeper|"
+
+
+class ScoredSeries:
+    """Scores the numeric series of one stream and chooses what is kept of them.
+
+    Parameters
+    ----------
+    settings, history
+        What the stream is like, and what is kept of it.
+    stream_id
+        Its number in the history file.
+    """
+
+    def __init__(self, settings: StreamSettings, history: HistorySettings, stream_id: int) -> None:
+        self.engine = StreamEngine(settings)
+        self.stream_id = stream_id
+        self._keeper = Keeper(history, stream_id, len(settings.detectors))
+        self._known_channels: list[int] = []
+        self._known_version = -1
+
+    def process(self, observations: ObservationBatch) -> tuple[StreamOutput, dict[str, Any]]:
+        """Score; returns what the engine made of it, and the rows to keep by table."""
+        result = self.engine.process(observations)
+        return result, self._keeper.keep(result, self.engine.table.channel_counts)
+
+    def new_series(self) -> SeriesRows:
+        """Series that are new, or have new channels, since the last call, as rows of the history's table."""
+        table = self.engine.table
+        fresh: SeriesRows = []
+        if self._known_version == table.version:
+            return fresh
+        self._known_version = table.version
+        for series in range(len(table)):
+            count = table.channel_count(series)
+            if series >= len(self._known_channels):
+                self._known_channels.append(-1)
+            if self._known_channels[series] != count:
+                self._known_channels[series] = count
+                fresh.append((self.stream_id, series, table.assets[series], table.channel_names(series)))
+        return fresh
+
+    def state(self, *, fitted: bool) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """State of the engine, and with the streaming one the keeper's."""
+        arrays, extra = self.engine.state(fitted=fitted)
+        if not fitted:
+            kept = self._keeper.state(len(self.engine.table))
+            arrays = arrays | {_KEEPER + name: array for name, array in kept.items()}
+        return arrays, extra
+
+    def restore(self, arrays: dict[str, npt.NDArray[Any]], extra: dict[str, Any]) -> None:
+        """Continue from the union of both states.
+
+        Raises
+        ------
+        SnapshotError
+            They are damaged, or of another version.
+        """
+        self._keeper.restore({k.removeprefix(_KEEPER): v for k, v in arrays.items() if k.startswith(_KEEPER)})
+        self.engine.restore({k: v for k, v in arrays.items() if not k.startswith(_KEEPER)}, extra)
+        table = self.engine.table
+        self._known_channels = [table.channel_count(s) for s in range(len(table))]
