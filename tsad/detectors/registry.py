@@ -21,7 +21,11 @@ _CLASSES = {
     "spectral-residual": ("tsad.detectors.spectral_residual", "SpectralResidualDetector"),
     "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),
     "autoencoder": ("tsad.detectors.autoencoder", "AutoencoderDetector"),
+    "timercd-nano": ("tsad.detectors.timercd_nano", "TimercdNanoDetector"),
 }
+
+# Found by name, but in no list of what works as it is: they need something that the user brings.
+_WITH_OWN_WEIGHTS = {"timercd": ("tsad.detectors.timercd", "TimercdDetector")}
 
 
 def detector_names() -> tuple[str, ...]:
@@ -40,7 +44,7 @@ def detector_class(name: str) -> type[Detector]:
     if name.startswith("pyod:"):
         return import_module("tsad.detectors.pyod").pyod_detector(name)  # type: ignore[no-any-return]
     try:
-        module, attribute = _CLASSES[name]
+        module, attribute = (_CLASSES | _WITH_OWN_WEIGHTS)[name]
     except KeyError:
         raise ConfigurationError(
             f"there is no detector {name!r}; `tsad detectors` lists them: {', '.join(sorted(_CLASSES))}",

@@ -1,0 +1,177 @@
+"""The causal form of a window network: rings of every series at several time scales, and what was last said of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.foundation.runtime import Runner
+from tsad.foundation.windows import normalise
+from tsad.observations import RowBatch, RowFlag
+from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
+
+__all__ = ["LEAST_STEPS", "WindowStream"]
+
+LEAST_STEPS = 32
+"""Steps of a scale that must have been seen before it speaks: two patches."""
+_FARTHEST = 12.0
+
+
+class WindowStream:
+    """Keeps the last window of every series at every scale, and asks the network about its newest step.
+
+    A scale of k rows takes a step when k rows are complete, and its last word stands until the next step. A missing
+    value stands at the last one for a while, then the channel is missing. Every window goes through the network by
+    itself, so a row's result does not depend on what else is in its batch.
+
+    Parameters
+    ----------
+    runner
+        The network.
+    window
+        Steps of its window.
+    scales
+        Rows a step, rising, the first one 1.
+    hop
+        Rows from question to question; in between the last answer stands.
+    longest_gap
+        Rows that a missing value stands at the last one.
+    """
+
+    def __init__(self, runner: Runner, window: int, scales: Sequence[int], hop: int, longest_gap: int) -> None:
+        self._runner = runner
+        self._window = window
+        self._scales = tuple(scales)
+        self._hop = hop
+        self._longest_gap = longest_gap
+        many = len(self._scales)
+        self.arrays = SeriesArrays(
+            {
+                "n_channels": Field(np.int64, fitted=True),
+                "known": Field(np.bool_, 0, (PER_CHANNEL,), fitted=True),
+                "band": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
+                **{f"ring{scale}": Field(np.float32, np.nan, (PER_CHANNEL, window)) for scale in self._scales},
+                "at": Field(np.int64, 0, (many,)),
+                "filled": Field(np.int64, 0, (many,)),
+                "within": Field(np.int64, 0, (many,)),
+                "sums": Field(np.float64, 0, (many, PER_CHANNEL)),
+                "counts": Field(np.int64, 0, (many, PER_CHANNEL)),
+                "unasked": Field(np.bool_, 0, (many,)),
+                "logits": Field(np.float64, np.nan, (many, PER_CHANNEL)),
+                "last": Field(np.float32, np.nan, (PER_CHANNEL,)),
+                "absent": Field(np.int64, 0, (PER_CHANNEL,)),
+                "run": Field(np.int64),
+            },
+        )
+
+    def begin(self, series: npt.NDArray[np.int32]) -> None:
+        """Empty the windows of some series."""
+        a = self.arrays
+        for name in ("at", "filled", "within", "sums", "counts", "unasked", "absent", "run"):
+            getattr(a, name)[series] = 0
+        for name in ("logits", "last", *(f"ring{scale}" for scale in self._scales)):
+            getattr(a, name)[series] = np.nan
+
+    def follow(
+        self, rows: RowBatch, asked: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Take in rows, in order.
+
+        Parameters
+        ----------
+        rows
+            Of series whose number of channels is known.
+        asked
+            bool[m], rows at which the network may be asked; all where it is None.
+
+        Returns
+        -------
+        float64[m, c] mean logit over the scales, NaN where a channel has none; float64[m, c] expected values, NaN where
+        the network was not asked about the row itself; bool[m], whether enough rows have been seen since a break.
+        """
+        logits = np.full(rows.values.shape, np.nan)
+        expected = np.full(rows.values.shape, np.nan)
+        ready = np.zeros(len(rows), np.bool_)
+        for wave in _waves(rows.series):
+            self._push(rows, wave)
+            series = rows.series[wave]
+            run = self.arrays.run[series]
+            ready[wave] = run >= LEAST_STEPS
+            for i, one in zip(wave[ready[wave]], series[ready[wave]], strict=True):
+                if (asked is None or asked[i]) and self.arrays.run[one] % self._hop == 0:
+                    self._ask(int(one), expected[i])
+                n = int(self.arrays.n_channels[one])
+                logits[i, :n] = _mean(self.arrays.logits[one, :, :n])
+        return logits, expected, ready
+
+    def _push(self, rows: RowBatch, wave: npt.NDArray[np.intp]) -> None:
+        """Put one row of each of several series into their rings."""
+        a, series = self.arrays, rows.series[wave]
+        self.begin(series[(rows.flags[wave] & RowFlag.BREAK) != 0])
+        own = np.full((len(wave), a.width), np.nan, np.float32)
+        own[:, : rows.values.shape[1]] = rows.values[wave]
+        there = np.isfinite(own) & a.known[series]
+        absent = np.where(there, 0, a.absent[series] + 1)
+        held = np.where(there, own, a.last[series])
+        valid = ~np.isnan(held) & (absent <= self._longest_gap)
+        a.absent[series], a.last[series] = absent, held
+        a.run[series] += 1
+        for k, scale in enumerate(self._scales):
+            if scale == 1:
+                self._step(k, series, np.where(valid, held, np.nan))
+                continue
+            sums = a.sums[series, k] + np.where(valid, held, 0.0)
+            counts = a.counts[series, k] + valid
+            within = a.within[series, k] + 1
+            whole = within == scale
+            means = np.where(2 * counts >= scale, sums / np.maximum(counts, 1), np.nan)
+            self._step(k, series[whole], means[whole].astype(np.float32))
+            a.sums[series, k] = np.where(whole[:, None], 0.0, sums)
+            a.counts[series, k] = np.where(whole[:, None], 0, counts)
+            a.within[series, k] = np.where(whole, 0, within)
+
+    def _step(self, k: int, series: npt.NDArray[np.int32], values: npt.NDArray[np.float32]) -> None:
+        """Append one step to the ring of scale number `k`."""
+        a = self.arrays
+        at = a.at[series, k]
+        getattr(a, f"ring{self._scales[k]}")[series, :, at] = values
+        a.at[series, k] = (at + 1) % self._window
+        a.filled[series, k] = np.minimum(a.filled[series, k] + 1, self._window)
+        a.unasked[series, k] = True
+
+    def _ask(self, series: int, expected: npt.NDArray[np.float64]) -> None:
+        """Ask the network about the newest step of every scale that has a new one."""
+        a, n = self.arrays, int(self.arrays.n_channels[series])
+        for k, scale in enumerate(self._scales):
+            if not a.unasked[series, k] or a.filled[series, k] < LEAST_STEPS:
+                continue
+            at = int(a.at[series, k])
+            ring = getattr(a, f"ring{scale}")[series, :n]
+            window = np.concatenate([ring[:, at:], ring[:, :at]], axis=1).astype(np.float64)
+            valid = ~np.isnan(window)
+            scaled, location, spread = normalise(window, valid)
+            logits, rebuilt = self._runner(scaled[None], valid[None].astype(np.float32))
+            # A channel that does not move says nothing: neither that all is well nor that it is not.
+            moves = valid[:, -1] & (scaled != 0).any(axis=1)
+            a.logits[series, k, :n] = np.where(moves, logits[0, :, -1], np.nan)
+            a.unasked[series, k] = False
+            if k == 0:
+                far = np.clip(rebuilt[0, :, -1:].astype(np.float64), -_FARTHEST, _FARTHEST)
+                expected[:n] = np.where(valid[:, -1], (location + spread * np.sinh(far))[:, 0], np.nan)
+
+
+def _mean(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean over the scales that speak, float64[c]."""
+    known = ~np.isnan(logits)
+    count = known.sum(axis=0)
+    return np.where(count > 0, np.where(known, logits, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _waves(series: npt.NDArray[np.int32]) -> list[npt.NDArray[np.intp]]:
+    """Positions of the first row of every series, then of the second of each, and so on."""
+    order = np.argsort(series, kind="stable")
+    _, first, count = np.unique(series[order], return_index=True, return_counts=True)
+    nth = np.arange(len(series)) - np.repeat(first, count)
+    by_turn = np.argsort(nth, kind="stable")
+    edges = np.cumsum(np.bincount(nth))[:-1] if len(series) else np.zeros(0, np.intp)
+    return np.split(order[by_turn], edges) if len(series) else []
