@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from tsad_cli import backtest, datasets, demo, detectors, evaluate, fit, fleet, report, score, service, simulate
+from tsad_cli import (
+    backtest,
+    datasets,
+    demo,
+    detectors,
+    evaluate,
+    fit,
+    fleet,
+    pretrain,
+    report,
+    score,
+    service,
+    simulate,
+)
 
 __all__ = ["app", "main"]
 
@@ -28,6 +41,7 @@ app.command("detectors")(detectors.detectors)
 app.add_typer(datasets.datasets, name="datasets")
 app.command("evaluate")(evaluate.evaluate)
 app.command("fit")(fit.fit)
+app.add_typer(pretrain.pretrain, name="pretrain")
 app.add_typer(fleet.fleet, name="fleet")
 app.command("score")(score.score)
 

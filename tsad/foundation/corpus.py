@@ -1,5 +1,6 @@
 """The synthetic corpus: batches of windows with labels, clean twins and severity, each made from its number alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,11 @@ from tsad.foundation.corpus_graphs import faulty_plant
 from tsad.foundation.corpus_signals import normal_series
 from tsad.foundation.windows import normalise
 
-__all__ = ["CorpusBatch", "CorpusSettings", "corpus_batch"]
+__all__ = ["CorpusBatch", "CorpusSettings", "corpus_batch", "recorded_length"]
 
 _MARGIN = 256
 """Steps that are made beyond a window and cut off, so that anomalies run over its edges."""
+_RECORDED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,24 @@ class CorpusBatch:
     severity: npt.NDArray[np.float32]
 
 
-def corpus_batch(settings: CorpusSettings, seed: int, number: int) -> CorpusBatch:
+def recorded_length(settings: CorpusSettings) -> int:
+    """Steps that a recorded series must have at least to be drawn from."""
+    return settings.window + _MARGIN
+
+
+def corpus_batch(
+    settings: CorpusSettings, seed: int, number: int, recorded: Sequence[npt.NDArray[np.float64]] = ()
+) -> CorpusBatch:
     """Make one batch; the same settings, seed and number give the same batch on every machine and in any order.
+
+    Parameters
+    ----------
+    settings
+        What the corpus is like.
+    seed, number
+        Which batch.
+    recorded
+        Real normal series, float64[n] each without gaps; half of the univariate windows are then stretches of them.
 
     Examples
     --------
@@ -97,7 +115,7 @@ def corpus_batch(settings: CorpusSettings, seed: int, number: int) -> CorpusBatc
     rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
     channels = int(rng.integers(2, settings.most_channels + 1)) if rng.random() < settings.multivariate else 1
     windows = max(1, settings.batch // channels)
-    parts = [_window(rng, settings, channels) for _ in range(windows)]
+    parts = [_window(rng, settings, channels, recorded) for _ in range(windows)]
     values, clean, labels, valid = (np.stack(part) for part in zip(*parts, strict=True))
     spread = clean.std(axis=-1, keepdims=True) + 1e-6
     severity = np.abs(values - clean) / spread
@@ -110,7 +128,10 @@ def corpus_batch(settings: CorpusSettings, seed: int, number: int) -> CorpusBatc
 
 
 def _window(
-    rng: np.random.Generator, settings: CorpusSettings, channels: int
+    rng: np.random.Generator,
+    settings: CorpusSettings,
+    channels: int,
+    recorded: Sequence[npt.NDArray[np.float64]],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """One window: values, clean twin and labels [c, t], and what is there, bool[c, t]."""
     n, t = settings.window + _MARGIN, settings.window
@@ -118,7 +139,7 @@ def _window(
     if channels > 1:
         values, clean, labels = faulty_plant(rng, channels, n, 0, n, longest)
     else:
-        one, one_labels = _anomalous_series(rng, settings, n, longest)
+        one, one_labels = _anomalous_series(rng, settings, n, longest, recorded)
         values, clean, labels = one[0][None], one[1][None], one_labels[None]
     start = int(rng.integers(0, _MARGIN + 1))
     anomalous = np.flatnonzero(labels.any(axis=0))
@@ -141,9 +162,18 @@ def _window(
 
 
 def _anomalous_series(
-    rng: np.random.Generator, settings: CorpusSettings, n: int, longest: int
+    rng: np.random.Generator,
+    settings: CorpusSettings,
+    n: int,
+    longest: int,
+    recorded: Sequence[npt.NDArray[np.float64]],
 ) -> tuple[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.uint8]]:
-    clean = normal_series(rng, n, settings.leave_out)
+    if recorded and rng.random() < _RECORDED:
+        one = recorded[int(rng.integers(len(recorded)))]
+        start = int(rng.integers(0, len(one) - n + 1))
+        clean = one[start : start + n].astype(np.float64)
+    else:
+        clean = normal_series(rng, n, settings.leave_out)
     values, labels = clean.copy(), np.zeros(n, np.uint8)
     if rng.random() < settings.anomalous:
         for _ in range(rng.integers(1, settings.most_anomalies + 1)):

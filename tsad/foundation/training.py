@@ -1,12 +1,13 @@
 """Training of `timercd-nano`: seeded, resumable, on CPU or GPU; whoever calls it judges checkpoints on real data."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
@@ -121,7 +122,9 @@ def loss_of(
     return label_loss + settings.rebuild_weight * error.sum() / valid.sum().clamp(min=1)
 
 
-def _batches(settings: TrainingSettings, first: int) -> Iterator[tuple[int, CorpusBatch, torch.Generator]]:
+def _batches(
+    settings: TrainingSettings, first: int, recorded: Sequence[npt.NDArray[np.float64]]
+) -> Iterator[tuple[int, CorpusBatch, torch.Generator]]:
     """Batches from step `first` on; which one comes when depends on the seed alone."""
     length = _BLOCK * settings.repeats
     held: list[CorpusBatch] = []
@@ -129,7 +132,7 @@ def _batches(settings: TrainingSettings, first: int) -> Iterator[tuple[int, Corp
     for step in range(first, settings.steps):
         block, position = divmod(step, length)
         if block != held_block:
-            held = [corpus_batch(settings.corpus, settings.seed, block * _BLOCK + i) for i in range(_BLOCK)]
+            held = [corpus_batch(settings.corpus, settings.seed, block * _BLOCK + i, recorded) for i in range(_BLOCK)]
             held_block = block
         order = np.concatenate(
             [np.random.default_rng((settings.seed, block, r)).permutation(_BLOCK) for r in range(settings.repeats)]
@@ -147,6 +150,7 @@ def train(
     folder: Path | None = None,
     device: str = "cpu",
     first: NanoNetwork | None = None,
+    recorded: Sequence[npt.NDArray[np.float64]] = (),
     heard: Callable[[Checkpoint], None] = lambda _: None,
 ) -> NanoNetwork:
     """Train a network, or go on where a folder says that training stopped.
@@ -161,6 +165,8 @@ def train(
         A torch device.
     first
         Weights to start from instead of random ones.
+    recorded
+        Normal series of the user's own to train on besides; see `corpus_batch`.
     heard
         Called at every checkpoint.
 
@@ -190,7 +196,7 @@ def train(
     )
     step = 0 if folder is None else _resume(folder, settings, network, average, optimizer)
     total, count = 0.0, 0
-    for number, batch, random in _batches(settings, step):
+    for number, batch, random in _batches(settings, step, recorded):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _rate(number, settings)
         patches = (*batch.values.shape[:2], settings.network.window // settings.network.patch)

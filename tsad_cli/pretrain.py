@@ -1,0 +1,204 @@
+"""`tsad pretrain`: training of the foundation models that come with tsad."""
+
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tsad_cli.output import fail
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from evaluation.datasets.schema import LabelledSeries
+    from tsad.foundation.nano import NanoNetwork
+
+__all__ = ["pretrain", "pretrain_timercd"]
+
+pretrain = typer.Typer(help="Train foundation models.", no_args_is_help=True)
+
+_LOG = "log.jsonl"
+_CHECKPOINTS = "checkpoints"
+
+
+@pretrain.command("timercd")
+def pretrain_timercd(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Weights, card and log; a position to go on from.")],
+    steps: Annotated[int, typer.Option(min=1, help="Batches.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other weights.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Batches between checkpoints.")] = 250,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16.")] = False,
+    setting: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Setting of training, corpus.* or network.*.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="WEIGHTS", help="Start from these weights.")] = None,
+    finetune: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Own normal recording, CSV or Parquet; may be repeated.")
+    ] = None,
+    validation: Annotated[bool, typer.Option(help="Judge checkpoints by the validation half of NAB.")] = True,
+) -> None:
+    """Train `timercd-nano`. The same command run again goes on where it was interrupted.
+
+    Every checkpoint is judged by the mean VUS-PR of half of NAB, which no report uses, and the best one is kept as
+    DIR/timercd-nano.safetensors. With --no-validation the last one is.
+
+    Exit codes: 0 done, 2 wrong arguments, data or weights.
+
+    Example: tsad pretrain timercd --out out/nano --steps 1000 --seed 1 --bf16
+    """
+    import torch
+
+    from evaluation.errors import DatasetError, InvalidInputError
+    from tsad.errors import TsadError
+    from tsad.foundation.training import train
+    from tsad.foundation.weights import SHIPPED, load_nano
+
+    torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
+    try:
+        settings = _settings(setting or [], seed=seed, steps=steps, every=every, bf16=bf16)
+        recorded = _recorded(finetune or [], settings.corpus)
+        first = load_nano(start or SHIPPED)[0] if start or recorded else None
+        series = _validation_series(wanted=validation)
+        judge = _Judge(out, settings.json(), series)
+        train(settings, folder=out / "position", device=device, first=first, recorded=recorded, heard=judge)
+    except (TsadError, DatasetError, InvalidInputError, ValueError) as error:
+        fail("pretrain", error)
+    judge.finish()
+    typer.echo(f"{out / 'timercd-nano.safetensors'}: step {judge.best['step']} of {steps}, {judge.said()}")
+
+
+class _Judge:
+    """Hears checkpoints: keeps their weights and a line of the log, and at the end the best of them."""
+
+    def __init__(self, out: Path, settings: dict[str, Any], series: "list[LabelledSeries]") -> None:
+        from evaluation.backtest.provenance import provenance
+
+        self.out, self.settings, self.series = out, settings, series
+        self.provenance = provenance({}, command=["tsad", *sys.argv[1:]], seed=settings["seed"])
+        log = out / _LOG
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+        self.checkpoints: list[dict[str, Any]] = [line for line in lines if "step" in line]
+        out.mkdir(parents=True, exist_ok=True)
+        self._write({"started": self.provenance, "settings": settings, "goes_on": bool(self.checkpoints)})
+
+    def __call__(self, checkpoint: Any) -> None:
+        """Judge one."""
+        from tsad.foundation.weights import save_nano
+
+        line: dict[str, Any] = {
+            "step": checkpoint.step,
+            "loss": round(checkpoint.loss, 5),
+            "seed": self.settings["seed"],
+        }
+        if self.series:
+            line["validation_vus_pr"] = round(_validate(checkpoint.network, self.series), 5)
+        save_nano(checkpoint.network, self._path(checkpoint.step), {"step": checkpoint.step})
+        # A training that was interrupted between a checkpoint and its line says it twice; the later one holds.
+        self.checkpoints = [one for one in self.checkpoints if one["step"] != checkpoint.step] + [line]
+        self._write(line)
+        typer.echo(json.dumps(line), err=True)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The checkpoint with the best figure on real data, or the last one where there is none."""
+        return max(self.checkpoints, key=lambda one: (one.get("validation_vus_pr", -1.0), one["step"]))
+
+    def said(self) -> str:
+        """The figure it was chosen by."""
+        figure = self.best.get("validation_vus_pr")
+        return "not validated" if figure is None else f"VUS-PR {figure:.3f} on the validation half of NAB"
+
+    def finish(self) -> None:
+        """Keep the best checkpoint under its final name, with its card, and its graph where `onnx` is installed."""
+        from tsad.foundation.onnx_export import export_nano
+        from tsad.foundation.weights import load_nano, save_nano
+
+        network, _ = load_nano(self._path(self.best["step"]))
+        final = self.out / "timercd-nano.safetensors"
+        save_nano(network, final, {"chosen": self.best, "settings": self.settings, "provenance": self.provenance})
+        if find_spec("onnx") is not None:
+            export_nano(network, final.with_suffix(".onnx"))
+
+    def _path(self, step: int) -> Path:
+        return self.out / _CHECKPOINTS / f"{step}.safetensors"
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with (self.out / _LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def _validate(network: "NanoNetwork", series: "list[LabelledSeries]") -> float:
+    from tsad.detectors.registry import detector_options
+    from tsad_cli.pretrain_validation import validate
+
+    defaults = detector_options("timercd-nano")
+    return validate(network, series, scales=defaults["scales"], stride=defaults["stride"])
+
+
+def _validation_series(*, wanted: bool) -> "list[LabelledSeries]":
+    from tsad_cli.pretrain_validation import load_validation
+
+    return load_validation() if wanted else []
+
+
+def _settings(texts: list[str], **given: Any) -> Any:
+    """Training settings, from NAME=VALUE with JSON values.
+
+    Raises
+    ------
+    InvalidInputError
+        A name does not exist, or the text has another form.
+    """
+    from dataclasses import fields, replace
+
+    from evaluation.errors import InvalidInputError
+    from tsad.foundation.training import TrainingSettings
+
+    settings = TrainingSettings(**given)
+    for text in texts:
+        key, equals, value = text.partition("=")
+        part, dot, name = key.strip().rpartition(".")
+        holder: Any = getattr(settings, part, None) if dot and part in {"corpus", "network"} else settings
+        if not equals or holder is None or name not in {f.name for f in fields(holder)} - {"corpus", "network"}:
+            raise InvalidInputError(f"--setting {text!r} is not NAME=VALUE of training, corpus.NAME or network.NAME")
+        try:
+            parsed: Any = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InvalidInputError(f"--setting {text!r}: {value!r} is no JSON value") from error
+        changed = replace(holder, **{name: tuple(parsed) if isinstance(parsed, list) else parsed})
+        nested: dict[str, Any] = {part: changed}
+        settings = replace(settings, **nested) if dot else changed
+    if settings.corpus.window != settings.network.window:
+        raise InvalidInputError(
+            f"corpus.window is {settings.corpus.window} and network.window {settings.network.window}; set both alike"
+        )
+    return settings
+
+
+def _recorded(paths: list[Path], corpus: Any) -> "list[npt.NDArray[np.float64]]":
+    """Stretches without gaps of the channels of own recordings.
+
+    Raises
+    ------
+    InvalidInputError
+        None is long enough.
+    """
+    import numpy as np
+
+    from evaluation.errors import InvalidInputError
+    from evaluation.recordings import read_recording
+    from tsad.foundation.corpus import recorded_length
+
+    needed, found = recorded_length(corpus), []
+    for path in paths:
+        for channel in read_recording(path).values.T.astype(np.float64):
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], np.isfinite(channel), [False]])))
+            found += [channel[a:b] for a, b in edges.reshape(-1, 2) if b - a >= needed and np.ptp(channel[a:b]) > 0]
+    if paths and not found:
+        raise InvalidInputError(f"no channel of --finetune moves and has {needed} rows in a row without a gap")
+    return found
