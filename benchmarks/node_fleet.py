@@ -137,9 +137,10 @@ def spread(values: list[float]) -> str:
 
 def protocols(seeds: int, epochs: int, console: Console) -> None:
     """Paper's protocol beside the honest one, simulated and on SMD and ASD."""
-    table = Table("nodes", "settings", "measure", "paper (oracle)", "honest", "difference")
-    cases = [("simulated", seed) for seed in range(seeds)] + [("SMD", 0), ("ASD", 0)]
+    cases = [("ASD", 0), *(("simulated", seed) for seed in range(seeds)), ("SMD", 0)]
     for error, scaling in (("max", "min-max"), ("mahalanobis", "robust")):
+        title = f"{error}, {scaling}, {epochs} epochs"
+        table = Table("nodes", "measure", "paper (oracle)", "honest", "difference", title=title)
         rows: dict[str, list[dict]] = {}
         for name, seed in cases:
             idle: tuple[str, ...] = ()
@@ -161,8 +162,8 @@ def protocols(seeds: int, epochs: int, console: Console) -> None:
         for name, found in rows.items():
             for measure in ("auc", "weighted_f", "weighted_f_of_silence", "f1", "false_positive_rate"):
                 cells = (spread([one[measure][c] for one in found]) for c in ("paper", "honest", "difference"))
-                table.add_row(name, f"{error}, {scaling}", measure, *cells)
-    console.print(table)
+                table.add_row(name, measure, *cells)
+        console.print(table)
 
 
 def one_by_one_with_graph(inputs: np.ndarray, hidden: int, epochs: int) -> None:
