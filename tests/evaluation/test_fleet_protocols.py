@@ -1,9 +1,11 @@
+import doctest
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+import evaluation.fleet.protocols
 from evaluation.errors import InvalidInputError
 from evaluation.fleet.protocols import (
     NodeRecording,
@@ -104,3 +106,7 @@ def test_a_node_without_a_test_part_is_refused(recordings):
         run_honest([replace(recordings[0], train_rows=len(recordings[0].labels))], SETTINGS)
     with pytest.raises(InvalidInputError, match="nothing can be measured"):
         differences([], [])
+
+
+def test_examples_run():
+    assert doctest.testmod(evaluation.fleet.protocols).failed == 0
