@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-WITHOUT_DATA = ("throughput", "metrics", "light_tier", "patchbank", "simulated_plant", "node_fleet")
+WITHOUT_DATA = ("throughput", "metrics", "light_tier", "patchbank", "simulated_plant", "node_fleet", "access_events")
 WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape")
 
 named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]

@@ -5,12 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ACCESS", "DEAD_LETTERS", "INSPECTION", "NANOSECONDS", "NODES", "PUMPS", "Feed", "Outgoing", "Planted"]
+__all__ = [
+    "ACCESS",
+    "ACCESS_STREAM",
+    "DEAD_LETTERS",
+    "INSPECTION",
+    "NANOSECONDS",
+    "NODES",
+    "PUMPS",
+    "Feed",
+    "Outgoing",
+    "Planted",
+]
 
 NANOSECONDS = 1_000_000_000
 
 PUMPS, NODES, ACCESS, INSPECTION = "plant.pumps", "plant.nodes", "plant.access", "plant.inspection"
 DEAD_LETTERS = "plant.dead-letters"
+ACCESS_STREAM = "access"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,8 @@ class Feed:
         Series that will be learnt.
     strict : bool
         Whether a planted fault that is missed fails the demonstration.
+    odd_events : mapping
+        Why each planted odd access event is one, by event time and user.
     """
 
     title: str
@@ -105,6 +119,7 @@ class Feed:
     false_alarms_per_day: float
     series: int
     strict: bool
+    odd_events: Mapping[tuple[int, str], str] = dataclasses.field(default_factory=dict)
 
     def joined(self, later: "Feed") -> "Feed":
         """Return the feed and the one that goes on after it, as one; records are left to each."""
@@ -112,6 +127,7 @@ class Feed:
             self,
             records=(),
             planted=(*self.planted, *later.planted),
+            odd_events={**self.odd_events, **later.odd_events},
             end=later.end,
             scored_days=self.scored_days + later.scored_days,
         )

@@ -6,15 +6,39 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from tsad.simulation import Fault, FaultKind, HpcNodeSettings, PlantSettings, PumpSkidSettings, messages, simulate
+from tsad.simulation import (
+    AccessSettings,
+    Fault,
+    FaultKind,
+    HpcNodeSettings,
+    PlantSettings,
+    PumpSkidSettings,
+    messages,
+    simulate,
+)
 from tsad.simulation.recording import PlantRecording
-from tsad_cli.demo_feed import ACCESS, DEAD_LETTERS, INSPECTION, NANOSECONDS, NODES, PUMPS, Feed, Outgoing, Planted
+from tsad_cli.demo_feed import (
+    ACCESS,
+    ACCESS_STREAM,
+    DEAD_LETTERS,
+    INSPECTION,
+    NANOSECONDS,
+    NODES,
+    PUMPS,
+    Feed,
+    Outgoing,
+    Planted,
+)
 
 __all__ = ["FALSE_ALARMS_PER_DAY", "FULL", "SMALL", "PlantPlan", "lay_out", "simulated_plant"]
 
 FALSE_ALARMS_PER_DAY = 10.0
 """The budget of each asset. A plant would accept far fewer; three quarters of an hour would then prove little."""
+
+FALSE_EVENT_ALARMS_PER_DAY = 200.0
+"""The budget of the access events: four come every second, and a quarter of an hour of them is scored."""
 
 # Rows before the first fault of an asset, between its faults and after the last one, at least.
 _QUIET_ROWS = 100
@@ -48,12 +72,15 @@ class PlantPlan:
         Rows of one second from which each asset is learnt.
     rows : int
         Rows in all.
+    access_train_events : int
+        Access events that are learnt from; they must come before the odd ones do.
     pumps, nodes : mapping of str to sequence of PlannedFault
         By asset.
     """
 
     train_rows: int
     rows: int
+    access_train_events: int
     pumps: Mapping[str, Sequence[PlannedFault]]
     nodes: Mapping[str, Sequence[PlannedFault]]
 
@@ -65,6 +92,7 @@ _OSCILLATION, _SILENCE = FaultKind.OSCILLATION, FaultKind.SILENCE
 FULL = PlantPlan(
     train_rows=2_000,
     rows=3_000,
+    access_train_events=6_000,
     pumps={
         "plant/utilities/pump-1": (
             PlannedFault(_LEVEL, 100, 8.0, "flow_m3_h"),
@@ -101,6 +129,7 @@ FULL = PlantPlan(
 SMALL = PlantPlan(
     train_rows=700,
     rows=1_300,
+    access_train_events=2_000,
     pumps={
         "plant/utilities/pump-1": (PlannedFault(_LEVEL, 100, 10.0, "flow_m3_h"), PlannedFault(_SILENCE, 60)),
         "plant/utilities/pump-2": (PlannedFault(_NOISE, 90, 10.0, "suction_pressure_bar"),),
@@ -196,8 +225,10 @@ def simulated_plant(plan: PlantPlan, seed: int, end: int, *, hours_before: int =
         training_end=recording.training_end + shift,
         scored_days=assets * scored_rows / 86_400.0,
         false_alarms_per_day=FALSE_ALARMS_PER_DAY,
-        series=assets,
+        # The model of the access events is learnt too.
+        series=assets + 1,
         strict=True,
+        odd_events=_odd_events(recording, shift, begins),
     )
 
 
@@ -216,7 +247,18 @@ def _settings(plan: PlantPlan, seed: int) -> PlantSettings:
             daily_demand=0.005,
         ),
         node=HpcNodeSettings(job_seconds=30.0, shortest_job_seconds=10.0),
+        access=AccessSettings(events_per_hour=14_400.0, odd_share=0.005),
     )
+
+
+def _odd_events(recording: PlantRecording, shift: int, begins: int) -> dict[tuple[int, str], str]:
+    """Why access events are odd, by moved time in whole milliseconds and user."""
+    access = recording.access
+    moved = (access.times + shift) // _MILLISECOND * _MILLISECOND
+    return {
+        (int(moved[i]), str(access.user[i])): str(access.reason[i])
+        for i in np.flatnonzero(access.odd & (access.times + shift >= begins))
+    }
 
 
 def _planted(fault: Fault, settings: PlantSettings, shift: int) -> Planted:
@@ -261,6 +303,16 @@ def _streams(plan: PlantPlan) -> list[dict[str, Any]]:
         streams.append({"name": "nodes", "topic": NODES, **common, "detectors": detectors, "alarm": alarm})
     return [
         *streams,
-        {"name": "access", "kind": "events", "topic": ACCESS},
+        {
+            "name": ACCESS_STREAM,
+            "kind": "events",
+            "topic": ACCESS,
+            "scoring": {
+                "attributes": ["user", "host", "process", "action", "source_zone"],
+                "asset": "user",
+                "train_events": plan.access_train_events,
+                "alarm": {"false_alarms_per_day": FALSE_EVENT_ALARMS_PER_DAY, "off_delay": "20s"},
+            },
+        },
         {"name": "inspection", "kind": "inspections", "topic": INSPECTION},
     ]

@@ -9,7 +9,8 @@ from typing import Any
 
 import duckdb
 
-from tsad_cli.demo_feed import NANOSECONDS, Feed, Planted
+from tsad_cli.demo_events import EventResult
+from tsad_cli.demo_feed import ACCESS_STREAM, NANOSECONDS, Feed, Planted
 
 __all__ = ["AFTER_ROWS", "FalseAlarm", "HistoryContent", "Outcome", "Report", "Told", "match", "read_history"]
 
@@ -31,6 +32,7 @@ class Told:
     time: int
     severity: str
     channel: str | None
+    of_events: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Report:
     stop_seconds: float
     wall_seconds: float
     problems: list[str] = field(default_factory=list)
+    events: EventResult = field(default_factory=EventResult)
 
     def judged(self, feed: Feed) -> "Report":
         """Return the same with every other problem that this run had, in words; the run was good when there is none."""
@@ -115,6 +118,9 @@ class Report:
         if history.learnt < feed.series:
             reasons = "; ".join(history.not_learnt) or "too few rows"
             found.append(f"{history.learnt} of {feed.series} series were learnt ({reasons})")
+        planted_events, found_events = sum(self.events.planted.values()), sum(self.events.told.values())
+        if feed.strict and 5 * found_events < planted_events:
+            found.append(f"only {found_events} of {planted_events} odd access events were found")
         if history.dead_letters:
             reasons = ", ".join(f"{count} {reason}" for reason, count in history.dead_letters.items())
             found.append(f"records were set aside: {reasons}")
@@ -152,6 +158,7 @@ class Report:
             "false_alarms": [asdict(alarm) for alarm in self.false_alarms],
             "accepted_false_alarms": round(self.accepted_false_alarms, 2),
             "records": {"published": self.published, "committed": sum(self.history.records.values())},
+            "access_events": asdict(self.events) | {"false": self.events.false},
             "kept": self.history.rows,
             "dead_letters": self.history.dead_letters,
             "series_learnt": self.history.learnt,
@@ -179,7 +186,7 @@ def match(planted: Sequence[Planted], told: Sequence[Told]) -> tuple[list[Outcom
     planted : sequence of Planted
         The faults.
     told : sequence of Told
-        All transitions.
+        All transitions; those of access events are left to `tsad_cli.demo_events`.
 
     Returns
     -------
@@ -188,7 +195,7 @@ def match(planted: Sequence[Planted], told: Sequence[Told]) -> tuple[list[Outcom
     false_alarms : list of FalseAlarm
         Episodes that began outside every fault of their asset.
     """
-    by_time = sorted(told, key=lambda transition: transition.time)
+    by_time = sorted((one for one in told if not one.of_events), key=lambda transition: transition.time)
     outcomes = [_outcome(fault, [one for one in by_time if one.asset == fault.asset]) for fault in planted]
     false_alarms = [
         FalseAlarm(one.kind, one.asset, one.time, one.severity, one.channel)
@@ -246,7 +253,8 @@ def read_history(path: Path) -> HistoryContent:
     """
     with duckdb.connect(str(path), read_only=True) as connection:
         transitions = connection.execute(
-            "SELECT kind, asset, episode_id, epoch_ns(time), severity, details FROM alarm_transitions ORDER BY time"
+            "SELECT kind, asset, episode_id, epoch_ns(time), severity, details, stream FROM alarm_transitions"
+            " ORDER BY time"
         ).fetchall()
         names = ("samples", "rollups", "events", "inspections")
         rows = {name: _count(connection, f"SELECT count(*) FROM {name}") for name in names}  # noqa: S608 - own names
@@ -258,8 +266,8 @@ def read_history(path: Path) -> HistoryContent:
     problems = dict(fits)  # the last word on each asset
     return HistoryContent(
         told=[
-            Told(kind, asset, episode, time, severity, _leading_channel(details))
-            for kind, asset, episode, time, severity, details in transitions
+            Told(kind, asset, episode, time, severity, _leading_channel(details), stream == ACCESS_STREAM)
+            for kind, asset, episode, time, severity, details, stream in transitions
         ],
         rows=rows,
         dead_letters=dict(dead),
@@ -277,5 +285,8 @@ def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def _leading_channel(details: str) -> str | None:
-    contributions = json.loads(details)["contributions"]
-    return str(contributions[0]["channel"]) if contributions else None
+    told = json.loads(details)
+    if told["contributions"]:
+        return str(told["contributions"][0]["channel"])
+    attributes = told.get("attributes")
+    return str(attributes[0]["attribute"]) if attributes else None

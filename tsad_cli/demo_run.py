@@ -13,6 +13,7 @@ from connectors.webhooks.receiver import ReceiverInbox, WebhookReceiver
 from tsad_cli.demo_broker import create_topics, running_broker
 from tsad_cli.demo_configuration import SECRET_VARIABLE, new_secret, write_configuration
 from tsad_cli.demo_errors import DemoError
+from tsad_cli.demo_events import read_events
 from tsad_cli.demo_feed import NANOSECONDS, Feed
 from tsad_cli.demo_process import ChildProcess, free_port
 from tsad_cli.demo_publisher import Pace, Publisher, kafka_producer
@@ -112,6 +113,7 @@ def play(
         problems = stage.catch_up()
         stop_seconds = daemon.stop(_STOP_SECONDS)
         content = read_history(history)
+        events = read_events(history, feed.odd_events)
         requests = receiver.inbox.requests
     outcomes, false_alarms = match(feed.planted, content.told)
     report = Report(
@@ -126,6 +128,7 @@ def play(
         stop_seconds=stop_seconds,
         wall_seconds=time.monotonic() - began,
         problems=problems,
+        events=events,
     )
     return report.judged(feed), feed
 

@@ -68,6 +68,8 @@ def _summary(report: Report, feed: Feed, clock: str) -> list[str]:
     ]
     if len(report.false_alarms) > _SHOWN_FALSE_ALARMS:
         lines.append(f"  and {len(report.false_alarms) - _SHOWN_FALSE_ALARMS} more")
+    if report.events.scored:
+        lines.append(report.events.text)
     committed = sum(history.records.values())
     lines += [
         (

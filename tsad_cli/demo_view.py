@@ -77,6 +77,8 @@ def alarm_line(webhook: ReceivedWebhook) -> AlarmLine:
         about = lead["channel"]
         if lead["observed"] is not None and lead["expected"] is not None:
             about += f" {lead['observed']:.4g}, expected {lead['expected']:.4g}"
+    elif event["type"] in {"alarm.raised", "alarm.updated"} and data["attributes"]:
+        about = data["attributes"][0]["reason"]
     return AlarmLine(
         event["type"], event["timestamp"][11:19], data["asset"], data["severity"], about or data["summary"]
     )

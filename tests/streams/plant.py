@@ -29,7 +29,7 @@ def messages(rows=400, assets=2, seed=0):
 
 
 def event_messages(n=1500, seed=0):
-    """Events of four users with habits; some break them after event 900, and their rate is ten times as high after event 1,200."""
+    """Events of four users with habits, which some break after event 900; from event 1,200 on they come in a flood."""
     rng = np.random.default_rng(seed)
     who, host = rng.integers(0, 4, n), rng.integers(0, 2, n)
     odd = (np.arange(n) > 900) & (rng.random(n) < 0.01)
