@@ -68,11 +68,12 @@ class TimercdDetector(WindowNetworkDetector):
             )
         runner = timercd_runner(weights, device, most_tokens)
         patch = runner.network.config.patch
-        for name, value in (("window", window), ("causal_window", causal_window)):
-            if value < 2 * patch or value % patch:
-                raise ConfigurationError(
-                    f"timercd: {name} is {value}; give a multiple of {patch}, at least {2 * patch}"
-                )
+        if window < 2 * patch:
+            raise ConfigurationError(f"timercd: window is {window}; give at least {2 * patch}")
+        if causal_window < 2 * patch or causal_window % patch:
+            raise ConfigurationError(
+                f"timercd: causal_window is {causal_window}; give a multiple of {patch}, at least {2 * patch}"
+            )
         super().__init__(
             runner, window=causal_window, longest_gap=patch, scales=(1,), stride=stride or window, hop=hop,
             channel_aggregate=channel_aggregate, calibration_rows=calibration_rows,

@@ -44,7 +44,7 @@ class TimercdNanoDetector(WindowNetworkDetector):
     def __init__(
         self,
         *,
-        scales: tuple[int, ...] = (1, 4, 16),
+        scales: tuple[int, ...] = (1, 2, 4, 8, 16),
         stride: int = 128,
         hop: int = 1,
         channel_aggregate: Aggregate = "top3",

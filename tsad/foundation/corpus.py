@@ -50,7 +50,7 @@ class CorpusSettings:
     batch: int = 48
     anomalous: float = 0.75
     most_anomalies: int = 3
-    longest: float = 0.35
+    longest: float = 0.5
     multivariate: float = 0.25
     most_channels: int = 8
     padded: float = 0.15

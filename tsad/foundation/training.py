@@ -57,7 +57,7 @@ class TrainingSettings:
     """
 
     seed: int = 0
-    steps: int = 3000
+    steps: int = 1000
     warm_up: int = 200
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
