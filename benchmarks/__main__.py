@@ -3,8 +3,17 @@
 import importlib
 import sys
 
-WITHOUT_DATA = ("throughput", "metrics", "light_tier", "patchbank", "simulated_plant", "node_fleet", "access_events")
-WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape")
+WITHOUT_DATA = (
+    "throughput",
+    "metrics",
+    "light_tier",
+    "patchbank",
+    "simulated_plant",
+    "node_fleet",
+    "access_events",
+    "foundation",
+)
+WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start")
 
 named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]
 for name in named or WITHOUT_DATA:

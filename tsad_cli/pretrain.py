@@ -120,7 +120,8 @@ class _Judge:
 
         network, _ = load_nano(self._path(self.best["step"]))
         final = self.out / "timercd-nano.safetensors"
-        save_nano(network, final, {"chosen": self.best, "settings": self.settings, "provenance": self.provenance})
+        card = {"chosen": self.best, "settings": self.settings, "provenance": self.provenance, "log": _LOG}
+        save_nano(network, final, card)
         if find_spec("onnx") is not None:
             export_nano(network, final.with_suffix(".onnx"))
 

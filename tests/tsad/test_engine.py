@@ -8,7 +8,7 @@ from tsad.alarms import SEVERITIES
 from tsad.detectors.base import Unscored
 from tsad.engine import StreamEngine
 from tsad.errors import ConfigurationError
-from tsad.observations import ObservationBatch
+from tsad.observations import ObservationBatch, RowFlag
 from tsad.settings import AlarmSettings, StreamSettings
 
 SECOND = 1_000_000_000
@@ -93,10 +93,47 @@ def test_drift_of_quiet_scores_is_told_and_survives_a_restart():
 def test_warm_up_rows_say_why_they_have_no_score():
     output = engine(1).process(observations(recording(250, 1)))
 
-    assert (output.reason[:200] == Unscored.WARMING_UP).all()
-    assert np.isnan(output.verdict[:200]).all()
-    assert not np.isnan(output.verdict[200:]).any()
-    assert [fit.rows for fit in output.fits] == [200]
+    assert (output.reason[:128] == Unscored.WARMING_UP).all()
+    assert np.isnan(output.verdict[:128]).all()
+    assert not np.isnan(output.verdict[128:]).any()
+    assert [fit.rows for fit in output.fits] == [128, 200]
+
+
+def test_until_it_is_learnt_a_series_is_watched_by_a_light_detector_and_its_rows_say_so():
+    values = recording(260, 1)
+    output = engine(1, detectors=["sub-pca"]).process(observations(values))
+
+    early = (output.rows.flags & RowFlag.EARLY) != 0
+    assert np.flatnonzero(early).tolist() == list(range(128, 200))
+    assert np.isnan(output.scores["sub-pca"][:200]).all()
+    assert [fit.calibration.flags[0] == "early" for fit in output.fits] == [True, False]
+    alone = engine(1, detectors=["robust"], early=None)
+    alone.fit(0, values[:128, 0], 10**18 + np.arange(128) * SECOND)
+    rest = observations(values[128:200], 10**18 + 128 * SECOND)
+    assert np.array_equal(output.verdict[128:200], alone.process(rest).verdict)
+
+
+def test_nobody_watches_where_nobody_shall_or_where_the_training_part_is_short():
+    for changes in ({"early": None}, {"early": {"rows": 200}}):
+        output = engine(1, **changes).process(observations(recording(250, 1)))
+        assert (output.reason[:200] == Unscored.WARMING_UP).all()
+        assert len(output.fits) == 1
+
+
+def test_what_is_odd_before_the_series_is_learnt_is_alarmed_and_the_alarm_ends_with_the_hand_over():
+    values = recording(260, 1)
+    values[180:, 0, 1] += 40
+    output = engine(1, detectors=["sub-pca"], alarm=AlarmSettings(false_alarms_per_day=20)).process(
+        observations(values)
+    )
+
+    first, *others = output.transitions
+    assert (first.kind, (first.time - 10**18) // SECOND) == ("alarm.raised", 180)
+    assert first.verdicts[0].detector == "robust"
+    assert first.contributions[0].channel == "pressure"
+    cleared = next(t for t in others if t.kind == "alarm.cleared")
+    assert (cleared.time - 10**18) // SECOND == 199
+    assert cleared.episode_id == first.episode_id
 
 
 @pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["auto"], ["robust", "sub-pca"]])
@@ -194,7 +231,8 @@ def test_a_series_that_cannot_be_learnt_says_so_and_tries_again():
     output = wide.process(observations(values))
 
     assert len(output.fits) > 1
-    assert all("needs 300 healthy rows" in fit.problem for fit in output.fits)
+    assert output.fits[0].calibration.flags[0] == "early"
+    assert all("needs 300 healthy rows" in fit.problem for fit in output.fits[1:])
     assert (output.reason == Unscored.WARMING_UP).all()
 
 

@@ -150,14 +150,19 @@ class WindowStream:
             window = np.concatenate([ring[:, at:], ring[:, :at]], axis=1).astype(np.float64)
             valid = ~np.isnan(window)
             scaled, location, spread = normalise(window, valid)
-            logits, rebuilt = self._runner(scaled[None], valid[None].astype(np.float32))
-            # A channel that does not move says nothing: neither that all is well nor that it is not.
-            moves = valid[:, -1] & (scaled != 0).any(axis=1)
-            a.logits[series, k, :n] = np.where(moves, logits[0, :, -1], np.nan)
             a.unasked[series, k] = False
+            a.logits[series, k, :n] = np.nan
             if k == 0:
-                far = np.clip(rebuilt[0, :, -1:].astype(np.float64), -_FARTHEST, _FARTHEST)
-                expected[:n] = np.where(valid[:, -1], (location + spread * np.sinh(far))[:, 0], np.nan)
+                expected[:n] = np.where(valid[:, -1], location[:, 0], np.nan)
+            # A channel that does not move says nothing, neither that all is well nor that it is not, and costs nothing.
+            moves = np.flatnonzero(valid[:, -1] & (scaled != 0).any(axis=1))
+            if not len(moves):
+                continue
+            logits, rebuilt = self._runner(scaled[None, moves], valid[None, moves].astype(np.float32))
+            a.logits[series, k, moves] = logits[0, :, -1]
+            if k == 0:
+                far = np.clip(rebuilt[0, :, -1].astype(np.float64), -_FARTHEST, _FARTHEST)
+                expected[moves] = location[moves, 0] + spread[moves, 0] * np.sinh(far)
 
 
 def _mean(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

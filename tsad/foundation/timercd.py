@@ -215,6 +215,8 @@ def timercd_from_weights(weights: Mapping[str, Tensor], where: str) -> TimercdNe
     # Heads have 64 numbers each, as published; a table of biases tells their number outright.
     heads = own[f"{prefix}0.{table}"].shape[1] if f"{prefix}0.{table}" in own else max(1, width // 64)
     config = TimercdConfig(f"{prefix}0.{table}" in own, patch, width, len(layers), heads, features)
-    network = TimercdNetwork(config)
+    # First weights are drawn and thrown away; torch's own random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        network = TimercdNetwork(config)
     fill(network, own, where)
     return network.eval()

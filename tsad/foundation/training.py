@@ -229,7 +229,9 @@ def _rate(step: int, settings: TrainingSettings) -> float:
 
 
 def _with_weights(config: NanoConfig, weights: Weights) -> NanoNetwork:
-    network = NanoNetwork(config)
+    # First weights are drawn and thrown away; torch's own random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        network = NanoNetwork(config)
     network.load_state_dict({name: weight.detach().cpu().clone() for name, weight in weights.items()})
     return network.eval()
 

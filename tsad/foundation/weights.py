@@ -126,6 +126,8 @@ def load_nano(source: str | Path = SHIPPED) -> tuple[NanoNetwork, dict[str, Any]
         config = NanoConfig.of(card["network"])
     except (KeyError, TypeError) as error:
         raise ConfigurationError(f"the card of {path} does not tell the network's shape: {error}") from error
-    network = NanoNetwork(config)
+    # First weights are drawn and thrown away; torch's own random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        network = NanoNetwork(config)
     fill(network, weights, str(path))
     return network.eval(), card
