@@ -64,6 +64,12 @@ class EventLane:
         events = self._engine.fit_count if self._engine else 0
         return events + (self._rates.engine.fit_count if self._rates else 0)
 
+    @property
+    def _model_count(self) -> int:
+        """Models that were learnt, those of the first time among them."""
+        events = self._engine.fit_count if self._engine else 0
+        return events + (self._rates.engine.model_count if self._rates else 0)
+
     def drifting(self) -> int:
         """Rates that score higher in quiet time than they did when they were learnt."""
         return self._rates.engine.drifting() if self._rates else 0
@@ -161,7 +167,7 @@ class EventLane:
         if self._engine is None and self._rates is None:
             return []
         return self._stored.snapshots(
-            positions, self.fit_count, self._state(fitted=False), lambda: self._state(fitted=True)[0]
+            positions, self._model_count, self._state(fitted=False), lambda: self._state(fitted=True)[0]
         )
 
     def store_models_again(self) -> None:
@@ -189,7 +195,7 @@ class EventLane:
         if self._rates is not None:
             self._rates.restore(part(_RATES), extra["rates"])
             self._counter.restore(extra["counter"])
-        self._stored.continued(self.fit_count)
+        self._stored.continued(self._model_count)
 
 
 def _append(tables: dict[str, pa.Table], name: str, rows: pa.Table) -> None:

@@ -101,12 +101,12 @@ class StoredState:
     def __init__(self, name: str, fingerprint: str) -> None:
         self._name = name
         self._fingerprint = fingerprint
-        self._stored_fits = -1
+        self._stored_models = -1
 
     def snapshots(
         self,
         positions: dict[Position, int],
-        fits: int,
+        models: int,
         streaming: tuple[dict[str, npt.NDArray[Any]], dict[str, Any]],
         fitted: Callable[[], dict[str, npt.NDArray[Any]]],
     ) -> list[StoredSnapshot]:
@@ -114,14 +114,14 @@ class StoredState:
         extra = {"fingerprint": self._fingerprint}
         arrays, more = streaming
         stored = [StoredSnapshot(self._name, "streaming", positions, arrays_to_bytes(arrays), {**extra, **more})]
-        if fits != self._stored_fits:
-            self._stored_fits = fits
+        if models != self._stored_models:
+            self._stored_models = models
             stored.append(StoredSnapshot(self._name, "fitted", positions, arrays_to_bytes(fitted()), extra))
         return stored
 
     def store_models_again(self) -> None:
         """Put the models into the next snapshot too."""
-        self._stored_fits = -1
+        self._stored_models = -1
 
     def opened(
         self, streaming: StoredSnapshot, fitted: StoredSnapshot
@@ -142,9 +142,9 @@ class StoredState:
             )
         return {**arrays_from_bytes(streaming.arrays), **arrays_from_bytes(fitted.arrays)}, dict(streaming.extra)
 
-    def continued(self, fits: int) -> None:
+    def continued(self, models: int) -> None:
         """Note that the models are stored as they are."""
-        self._stored_fits = fits
+        self._stored_models = models
 
 
 class NumericLane:
@@ -195,7 +195,10 @@ class NumericLane:
     def snapshots(self, positions: dict[Position, int]) -> list[StoredSnapshot]:
         """See `StatefulLane.snapshots`."""
         return self._stored.snapshots(
-            positions, self.fit_count, self._series.state(fitted=False), lambda: self._series.state(fitted=True)[0]
+            positions,
+            self._series.engine.model_count,
+            self._series.state(fitted=False),
+            lambda: self._series.state(fitted=True)[0],
         )
 
     def store_models_again(self) -> None:
@@ -209,7 +212,7 @@ class NumericLane:
     def restore(self, streaming: StoredSnapshot, fitted: StoredSnapshot) -> None:
         """See `StatefulLane.restore`."""
         self._series.restore(*self._stored.opened(streaming, fitted))
-        self._stored.continued(self.fit_count)
+        self._stored.continued(self._series.engine.model_count)
 
 
 def encode_transition(transition: AlarmTransition) -> bytes:

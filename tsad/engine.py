@@ -1,6 +1,7 @@
 """The engine: observations in, scores and alarms out. The daemon and the backtest both drive this one."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,14 @@ import numpy.typing as npt
 
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition, Verdict
 from tsad.alignment import Aligner
-from tsad.calibration.episodes import CalibratedScores, CalibrationFit, EpisodeCalibrator
-from tsad.calibration.monitor import CalibrationMonitor
-from tsad.calibration.persistence import PersistenceFilter
-from tsad.detectors.base import Detector, Scores, Unscored
-from tsad.detectors.registry import create_detector
+from tsad.calibration.episodes import CalibratedScores, CalibrationFit
+from tsad.detectors.base import Detector, Unscored
 from tsad.errors import NotEnoughDataError
 from tsad.explanation import leading_channels, number, severity_of
-from tsad.fusion import harmonic_score
 from tsad.kernels.episodes import CLEAR, NOTHING, RAISE
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import screen
+from tsad.scoring_tier import ScoringTier, TierScores
 from tsad.series import SeriesTable
 from tsad.series_arrays import Field, SeriesArrays, by_series
 from tsad.settings import StreamSettings
@@ -28,11 +26,14 @@ from tsad.warm_up import WarmUp
 
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
 
-_MONITOR_ROWS = 96
+_EARLY = "early/"
 
 
 class StreamEngine:
     """Runs one stream: quality, alignment, warm-up, detectors, calibration, fusion, alarms.
+
+    A new series is first watched by a light detector (`StreamSettings.early`), which needs few rows; when the training
+    part is full, the stream's own detectors take over. Rows and fits of that first time say so.
 
     The result depends only on the order of observations within each series (and, for silence, within each source
     partition): not on how they were cut into batches, not on a clock, not on other series.
@@ -53,7 +54,9 @@ class StreamEngine:
     def __init__(self, settings: StreamSettings) -> None:
         self.settings = settings
         self.table = SeriesTable(settings.channels)
-        self.detectors: dict[str, Detector] = {d.name: create_detector(d.name, d.options) for d in settings.detectors}
+        self._tier = ScoringTier(settings.detectors, settings)
+        self._early_rows = settings.early_rows
+        self._early = ScoringTier((settings.early.detector,), settings) if settings.early and self._early_rows else None
         self._aligner = Aligner(
             settings.step_ns,
             hold=settings.hold_rows,
@@ -62,28 +65,30 @@ class StreamEngine:
             max_ahead=round(settings.max_ahead * 1e9),
         )
         self._warm_up = WarmUp(settings.train_rows)
-        policy = settings.alarm.policy(settings.step)
-        self._persistence = PersistenceFilter(*settings.alarm.persistence(settings.step))
-        self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day)
-        # With several detectors each gets its own p-values, and the combination its own calibration behind them.
-        self._members = {name: EpisodeCalibrator(policy, settings.rows_per_day) for name in self.detectors}
-        self._monitor = CalibrationMonitor(max(_MONITOR_ROWS, *(d.window for d in self.detectors.values())))
         self._silence = SilenceWatch(round(settings.silent_after * 1e9)) if settings.silent_after else None
-        self._series = SeriesArrays({"fitted": Field(np.bool_)})
+        self._series = SeriesArrays({"early_tried": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
         self.fit_count = 0
+        """Series that were learnt."""
+        self.model_count = 0
+        """Models that were learnt, those of the first time among them."""
         self._newest = 0
 
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def detectors(self) -> dict[str, Detector]:
+        """The stream's own detectors."""
+        return self._tier.detectors
+
     def is_fitted(self, series: int) -> bool:
-        """Whether `series` is scored already."""
-        return series < self._series.capacity and bool(self._series.fitted[series])
+        """Whether `series` is scored by the stream's own detectors already."""
+        return series < len(self._tier.fitted) and bool(self._tier.fitted[series])
 
     def drifting(self) -> int:
         """How many series score higher in quiet time than they did when they were learnt."""
-        return int(np.count_nonzero(self._monitor.drifting[: len(self.table)]))
+        return self._tier.drifting(len(self.table))
 
     # ------------------------------------------------------------------------------------------------- one batch
 
@@ -101,10 +106,11 @@ class StreamEngine:
         transitions = self._watch_silence(batch if usable.all() else batch.take(usable), n_series)
         if len(rows):
             self._newest = max(self._newest, int(rows.times.max()))
-        for detector in self.detectors.values():
-            detector.reserve(n_series, self.table.width)
-        fits, scored = self._learn(rows)
-        output = self._score(rows, scored, counts)
+        self._tier.reserve(n_series, self.table.width)
+        if self._early is not None:
+            self._early.reserve(n_series, self.table.width)
+        fits, early, scored = self._learn(rows)
+        output = self._score(rows, early, scored, counts)
         return StreamOutput(
             rows=rows,
             transitions=transitions + output["transitions"],
@@ -162,25 +168,46 @@ class StreamEngine:
 
     # ------------------------------------------------------------------------------------------------- learning
 
-    def _learn(self, rows: RowBatch) -> tuple[list[FitReport], npt.NDArray[np.intp]]:
-        """Feed rows of series that are still new to the warm-up; returns the rows to be scored."""
-        waiting = ~self._series.fitted[rows.series]
+    def _learn(self, rows: RowBatch) -> tuple[list[FitReport], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Feed rows of series that are still new to the warm-up; returns the rows to be scored early, and in full."""
+        none = np.zeros(0, np.intp)
+        waiting = ~self._tier.fitted[rows.series]
         if not waiting.any():
-            return [], np.arange(len(rows))
+            return [], none, np.arange(len(rows))
         reports: list[FitReport] = []
-        late = [np.flatnonzero(~waiting)]
+        early, late = [none], [np.flatnonzero(~waiting)]
         positions = np.flatnonzero(waiting)
         for series, own in by_series(rows.series[positions]):
             rest = positions[own]
-            while len(rest) and not self._series.fitted[series]:
+            while len(rest) and not self._tier.fitted[series]:
+                watched = self._early is not None and bool(self._early.fitted[series])
+                first = None if watched or self._series.early_tried[series] else self._early_rows
                 taken = self._warm_up.take(
-                    series, rows.values[rest], rows.times[rest], self.table.channel_count(series)
+                    series, rows.values[rest], rows.times[rest], self.table.channel_count(series), until=first
                 )
-                if self._warm_up.is_full(series):
-                    reports.append(self._fit(series, int(rows.times[rest[taken - 1]])))
+                if watched:
+                    early.append(rest[:taken])
+                time = int(rows.times[rest[taken - 1]])
+                if first is not None and self._warm_up.count(series) >= first:
+                    reports.append(self._fit_early(series, time))
+                elif self._warm_up.is_full(series):
+                    reports.append(self._fit(series, time))
                 rest = rest[taken:]
             late.append(rest)
-        return reports, np.sort(np.concatenate(late))
+        return reports, np.sort(np.concatenate(early)), np.sort(np.concatenate(late))
+
+    def _fit_early(self, series: int, time: int) -> FitReport:
+        """Learn a series from its first rows, for the time until there are enough."""
+        assert self._early is not None
+        train, times = self._warm_up.rows(series)
+        asset = self.table.assets[series]
+        self._series.early_tried[series] = True
+        try:
+            calibration = self._early.fit(series, train, times)
+        except NotEnoughDataError as error:
+            return FitReport(asset, time, len(train), None, f"from its first rows: {error}")
+        self.model_count += 1
+        return FitReport(asset, time, len(train), replace(calibration, flags=("early", *calibration.flags)), None)
 
     def _fit(self, series: int, time: int) -> FitReport:
         train, times = self._warm_up.rows(series)
@@ -208,76 +235,89 @@ class StreamEngine:
         NotEnoughDataError
             A detector or the calibration needs more rows.
         """
-        prefix = {name: detector.fit(series, train, times) for name, detector in self.detectors.items()}
-        verdict = next(iter(prefix.values()))
-        if len(prefix) > 1:
-            p_values = np.empty((len(prefix), len(train)))
-            for row, (name, scores) in enumerate(prefix.items()):
-                self._members[name].fit(series, scores)
-                p_values[row] = self._members[name].prefix_p_values(series, scores)
-            # Rows where only some detectors speak have another distribution; they calibrate only if they must.
-            complete = ~np.isnan(p_values).any(axis=0)
-            enough = complete.sum() > 2 * self._calibrator.policy.off_delay_rows
-            verdict = np.where(complete, harmonic_score(p_values), np.nan) if enough else harmonic_score(p_values)
-        calibration = self._calibrator.fit(series, self._persistence.prime(series, verdict))
-        self._monitor.fit(series, calibration.scores)
-        self._series.reserve(series + 1)
-        self._series.fitted[series] = True
+        calibration = self._tier.fit(series, train, times)
         self.fit_count += 1
+        self.model_count += 1
         return calibration
 
     # ------------------------------------------------------------------------------------------------- scoring
 
-    def _score(self, rows: RowBatch, where: npt.NDArray[np.intp], counts: Counter[str]) -> dict[str, Any]:
+    def _score(
+        self, rows: RowBatch, early: npt.NDArray[np.intp], where: npt.NDArray[np.intp], counts: Counter[str]
+    ) -> dict[str, Any]:
         m = len(rows)
-        everything = len(where) == m
-        own = rows if everything else rows.take(where)
-        breaks = (own.flags & RowFlag.BREAK) != 0
-        said = {name: detector.score(own) for name, detector in self.detectors.items()}
-        first = next(iter(said.values()))
-        members: dict[str, CalibratedScores] = {}
-        if len(said) == 1:
-            verdict, reason = first.score, first.reason
-        else:
-            members = {name: self._members[name].update(own.series, s.score, breaks) for name, s in said.items()}
-            verdict = harmonic_score(np.stack([members[name].p_values for name in said]))
-            reason = np.where(np.isnan(verdict), first.reason, Unscored.SCORED).astype(np.uint8)
-        verdict = self._persistence.apply(own.series, verdict, breaks)
-        calibrated = self._calibrator.update(own.series, verdict, breaks)
-        drifts = self._monitor.update(own.series, verdict, calibrated.on)
-        if drifts:
-            counts["calibration_drift"] += drifts
-        transitions = self._transitions(own, said, members, verdict, calibrated)
-        if everything:
-            scores = {name: s.score for name, s in said.items()}
+        transitions: list[AlarmTransition] = []
+        parts: list[tuple[npt.NDArray[np.intp], TierScores]] = []
+        if self._early is not None and len(early):
+            rows.flags[early] |= np.uint8(RowFlag.EARLY)
+            own = rows.take(early)
+            found = self._early.score(own)
+            counts["scored_early"] += len(early)
+            transitions += self._transitions(own, found)
+            parts.append((early, found))
+        if self._early is not None and len(where) != m:
+            transitions += self._hand_over(rows)
+        own = rows if len(where) == m else rows.take(where)
+        found = self._tier.score(own)
+        if found.drifts:
+            counts["calibration_drift"] += found.drifts
+        transitions += self._transitions(own, found)
+        if len(where) == m:
             return {
-                "scores": scores, "reason": reason, "verdict": verdict, "calibrated": calibrated,
+                "scores": {name: s.score for name, s in found.said.items()},
+                "reason": found.reason,
+                "verdict": found.verdict,
+                "calibrated": found.calibrated,
                 "transitions": transitions,
-            }  # fmt: skip
-        spread = CalibratedScores(
-            _spread(calibrated.p_values, where, m, np.nan),
-            _spread(calibrated.rates, where, m, np.nan),
-            _spread(calibrated.thresholds, where, m, np.nan),
-            _spread(calibrated.on, where, m, False),
-            _spread(calibrated.events, where, m, NOTHING),
-        )
+            }
+        parts.append((where, found))
+
+        def spread(values: list[npt.NDArray[Any]], fill: Any) -> npt.NDArray[Any]:
+            out = np.full(m, fill, dtype=values[0].dtype)
+            for (places, _), value in zip(parts, values, strict=True):
+                out[places] = value
+            return out
+
+        calibrated = [one.calibrated for _, one in parts]
+        # The scores of the stream's own detectors only: those of the first time stand in the verdict.
+        scores = {name: np.full(m, np.nan) for name in self.detectors}
+        for name, said in found.said.items():
+            scores[name][where] = said.score
         return {
-            "scores": {name: _spread(s.score, where, m, np.nan) for name, s in said.items()},
-            "reason": _spread(reason, where, m, Unscored.WARMING_UP),
-            "verdict": _spread(verdict, where, m, np.nan),
-            "calibrated": spread,
+            "scores": scores,
+            "reason": spread([one.reason for _, one in parts], Unscored.WARMING_UP),
+            "verdict": spread([one.verdict for _, one in parts], np.nan),
+            "calibrated": CalibratedScores(
+                spread([c.p_values for c in calibrated], np.nan),
+                spread([c.rates for c in calibrated], np.nan),
+                spread([c.thresholds for c in calibrated], np.nan),
+                spread([c.on for c in calibrated], False),
+                spread([c.events for c in calibrated], NOTHING),
+            ),
             "transitions": transitions,
         }
 
-    def _transitions(
-        self,
-        rows: RowBatch,
-        said: dict[str, Scores],
-        members: dict[str, CalibratedScores],
-        verdict: npt.NDArray[np.float64],
-        calibrated: CalibratedScores,
-    ) -> list[AlarmTransition]:
+    def _hand_over(self, rows: RowBatch) -> list[AlarmTransition]:
+        """Retire the first detector of series whose own detectors take over; its standing alarms end with it."""
+        assert self._early is not None
+        done = []
+        for series in np.unique(rows.series[self._early.fitted[rows.series] & self._tier.fitted[rows.series]]).tolist():
+            self._early.retire(series)
+            asset = self.table.assets[series]
+            if not self._book.is_active(asset, ANOMALY_RULE):
+                continue
+            last = np.flatnonzero((rows.series == series) & ((rows.flags & RowFlag.EARLY) != 0))[-1]
+            position = (int(rows.partitions[last]), int(rows.offsets[last]))
+            done.append(
+                self._book.step(
+                    "alarm.cleared", asset, ANOMALY_RULE, int(rows.times[last]), position, severity=SEVERITIES[0]
+                )
+            )
+        return done
+
+    def _transitions(self, rows: RowBatch, found: TierScores) -> list[AlarmTransition]:
         transitions = []
+        calibrated = found.calibrated
         budget = self.settings.alarm.false_alarms_per_day / self.settings.rows_per_day
         for i in np.flatnonzero(calibrated.events):
             event = calibrated.events[i]
@@ -285,8 +325,7 @@ class StreamEngine:
             asset = self.table.assets[series]
             rate = calibrated.rates[i]
             verdicts = tuple(
-                Verdict(name, number(s.score[i]), number((members[name] if members else calibrated).p_values[i]))
-                for name, s in said.items()
+                Verdict(name, number(s.score[i]), number(found.p_values(name)[i])) for name, s in found.said.items()
             )
             # The detector that found the row oddest explains it.
             leader = min(verdicts, key=lambda v: 2.0 if v.p_value is None else v.p_value).detector
@@ -300,11 +339,11 @@ class StreamEngine:
                     (int(rows.partitions[i]), int(rows.offsets[i])),
                     severity=SEVERITIES[0] if event == CLEAR else severity_of(rate, budget),
                     details={
-                        "score": number(verdict[i]),
+                        "score": number(found.verdict[i]),
                         "threshold": number(calibrated.thresholds[i]),
                         "p_value": number(calibrated.p_values[i]),
                         "one_in_days": number(1.0 / (rate * self.settings.rows_per_day)),
-                        "contributions": leading_channels(names, rows.values[i], said[leader], int(i)),
+                        "contributions": leading_channels(names, rows.values[i], found.said[leader], int(i)),
                         "verdicts": verdicts,
                     },
                 ),
@@ -323,23 +362,22 @@ class StreamEngine:
         """
         n = len(self.table)
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {
-            "calibrator": self._calibrator.state(n, fitted=fitted),
-            "monitor": self._monitor.state(n, fitted=fitted),
-            "persistence": self._persistence.state(n, fitted=fitted),
             "aligner": self._aligner.state(n, fitted=fitted),
-            "series": self._series.state(n, fitted=fitted),
-            **{f"member:{name}": member.state(n, fitted=fitted) for name, member in self._members.items()},
-            **{f"detector:{name}": d.state(n, fitted=fitted) for name, d in self.detectors.items()},
+            "engine": self._series.state(n, fitted=fitted),
         }
         if not fitted:
             parts["warm_up"] = self._warm_up.state()
             if self._silence is not None:
                 parts["silence"] = self._silence.state(n)
         arrays = {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
+        arrays |= self._tier.state(n, fitted=fitted)
+        if self._early is not None:
+            arrays |= {_EARLY + name: array for name, array in self._early.state(n, fitted=fitted).items()}
         extra = {
             "table": self.table.state(),
             "book": self._book.state(),
             "fits": self.fit_count,
+            "models": self.model_count,
             "newest": self._newest,
         }
         return arrays, {} if fitted else extra
@@ -352,25 +390,21 @@ class StreamEngine:
         SnapshotError
             The state was made with other settings or by another version.
         """
+        early = {name.removeprefix(_EARLY): array for name, array in arrays.items() if name.startswith(_EARLY)}
+        own = {name: array for name, array in arrays.items() if not name.startswith(_EARLY)}
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
-        for key, array in arrays.items():
+        for key, array in own.items():
             part, _, name = key.partition("|")
             parts.setdefault(part, {})[name] = array
         self.table.restore(extra["table"])
         self._book.restore(extra["book"])
-        self.fit_count, self._newest = extra["fits"], extra["newest"]
-        n = len(self.table)
+        self.fit_count, self.model_count, self._newest = extra["fits"], extra["models"], extra["newest"]
+        n, budget = len(self.table), self.settings.alarm.false_alarms_per_day
         self._aligner.restore(parts.get("aligner", {}))
-        self._calibrator.restore(parts.get("calibrator", {}))
-        self._monitor.restore(parts.get("monitor", {}))
-        self._calibrator.set_budget(self.settings.alarm.false_alarms_per_day)
-        self._persistence.restore(parts.get("persistence", {}))
-        self._series.restore(parts.get("series", {}))
-        for name, member in self._members.items():
-            member.restore(parts.get(f"member:{name}", {}))
-        for name, detector in self.detectors.items():
-            detector.reserve(n, self.table.width)
-            detector.restore(parts.get(f"detector:{name}", {}))
+        self._series.restore(parts.get("engine", {}))
+        self._tier.restore(own, n, self.table.width, budget)
+        if self._early is not None:
+            self._early.restore(early, n, self.table.width, budget)
         self._warm_up.restore(parts.get("warm_up", {}))
         if self._silence is not None and "silence" in parts:
             self._silence.restore(parts["silence"])
@@ -385,10 +419,3 @@ class StreamEngine:
         """
         self._book.restore(extra["book"])
         return self._book.close_all(extra["newest"])
-
-
-def _spread(values: npt.NDArray[Any], where: npt.NDArray[np.intp], m: int, fill: Any) -> npt.NDArray[Any]:
-    """`values` at the places `where` of an array of length m."""
-    out = np.full(m, fill, dtype=values.dtype)
-    out[where] = values
-    return out

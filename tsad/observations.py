@@ -27,6 +27,7 @@ class RowFlag(IntFlag):
     IMPUTED = 2  # no observation at all: every value is held from before
     HELD = 4  # some channel holds its last value
     LATE = 8  # kept in history, not scored
+    EARLY = 16  # scored by the light detector that watches a series until there is enough to learn from
 
 
 @dataclass(frozen=True, slots=True)

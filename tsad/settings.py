@@ -9,7 +9,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from tsad.calibration.episodes import AlarmPolicy
 from tsad.detectors.registry import create_detector
 
-__all__ = ["AlarmSettings", "DetectorSettings", "Duration", "Frozen", "StreamSettings", "parse_duration"]
+__all__ = [
+    "AlarmSettings",
+    "DetectorSettings",
+    "Duration",
+    "EarlySettings",
+    "Frozen",
+    "StreamSettings",
+    "parse_duration",
+]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|min|h|d)\s*")
@@ -99,6 +107,13 @@ class AlarmSettings(Frozen):
         )
 
 
+class EarlySettings(Frozen):
+    """Who watches a series until there are enough rows to learn from."""
+
+    detector: DetectorSettings = Field(default="robust", validate_default=True)
+    rows: int = Field(default=128, ge=80, description="rows from which the detector of the first time is learnt")
+
+
 class StreamSettings(Frozen):
     """How the numeric series of one stream are aligned, scored and alarmed."""
 
@@ -109,6 +124,9 @@ class StreamSettings(Frozen):
         default_factory=dict, description="physical range by channel; values outside count as missing"
     )
     train_rows: int = Field(default=600, ge=80, description="rows from which a new series is learnt")
+    early: EarlySettings | None = Field(
+        default_factory=EarlySettings, description="who watches a series until then; null: nobody"
+    )
     hold_rows: int = Field(default=3, ge=0, description="for how many steps a value may stand in for a missing one")
     allowed_delay: Duration = Field(default=0.0, description="how far out of order observations may come")
     cell: Literal["first", "last", "mean"] = Field(
@@ -144,6 +162,17 @@ class StreamSettings(Frozen):
                 f"train_rows is {self.train_rows}; an off_delay of {gap} steps needs more than {2 * gap + 1}",
             )
         return self
+
+    @property
+    def early_rows(self) -> int | None:
+        """Rows from which a series is watched before it is learnt; None where it is not.
+
+        At least three off-delays, so that the calibration can tell clusters apart.
+        """
+        if self.early is None:
+            return None
+        rows = max(self.early.rows, 3 * self.alarm.policy(self.step).off_delay_rows + 1)
+        return rows if rows < self.train_rows else None
 
     @property
     def step_ns(self) -> int:

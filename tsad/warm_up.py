@@ -31,11 +31,20 @@ class WarmUp:
         """Whether the series can be fitted."""
         return self.count(series) >= self.train_rows
 
-    def take(self, series: int, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64], n_channels: int) -> int:
-        """Add rows until the training part is full; returns how many of the rows handed in were used up.
+    def take(
+        self,
+        series: int,
+        values: npt.NDArray[np.float32],
+        times: npt.NDArray[np.int64],
+        n_channels: int,
+        *,
+        until: int | None = None,
+    ) -> int:
+        """Add rows until the training part is full, or holds `until` rows; returns how many rows were used up.
 
         Rows without any value are passed over. A channel that appears later is NaN in the rows before it.
         """
+        goal = self.train_rows if until is None else until
         held = self._values.get(series)
         if held is None or held.shape[1] < n_channels:
             wider = np.full((self.train_rows, n_channels), np.nan, dtype=np.float32)
@@ -44,11 +53,11 @@ class WarmUp:
             self._values[series] = held = wider
             self._times.setdefault(series, np.zeros(self.train_rows, dtype=np.int64))
         count = self.count(series)
-        filled = np.flatnonzero(~np.isnan(values[:, :n_channels]).all(axis=1))[: self.train_rows - count]
+        filled = np.flatnonzero(~np.isnan(values[:, :n_channels]).all(axis=1))[: goal - count]
         held[count : count + len(filled)] = values[filled, :n_channels]
         self._times[series][count : count + len(filled)] = times[filled]
         self._counts[series] = count + len(filled)
-        return int(filled[-1]) + 1 if self.is_full(series) else len(values)
+        return int(filled[-1]) + 1 if self.count(series) >= goal else len(values)
 
     def rows(self, series: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """The rows collected so far: float32[t, c] and int64[t]."""

@@ -1,0 +1,68 @@
+"""False alarms of the time before a series is learnt: the light detector of the first rows, on quiet recordings."""
+
+import numpy as np
+
+from evaluation.backtest.causal import stream_settings
+from evaluation.datasets.registry import load_dataset
+from evaluation.datasets.schema import LabelledSeries
+from tsad.engine import StreamEngine
+from tsad.observations import ObservationBatch
+from tsad.settings import AlarmSettings, DetectorSettings, EarlySettings
+
+DATASETS = ("SKAB", "SMAP", "MSL", "NAB", "SMD", "ASD", "CTN", "TEP", "BATADAL")
+DETECTORS = ("robust", "sub-pca", "patchbank")
+BUDGETS = (1.0, 10.0)
+ROWS, UNTIL = 128, 600
+
+
+def run(series: LabelledSeries, detector: str, budget: float) -> tuple[int, float] | None:
+    """Alarms raised, and days watched, in rows 128 to 600 of a training part; None where it is too short."""
+    n = min(series.train_length, UNTIL)
+    if n < ROWS + 100:
+        return None
+    settings = stream_settings(series, (DetectorSettings(name="robust"),)).model_copy(
+        update={
+            "train_rows": n + 1,
+            "early": EarlySettings(detector=DetectorSettings(name=detector), rows=ROWS),
+            "alarm": AlarmSettings(false_alarms_per_day=budget),
+        }
+    )
+    engine = StreamEngine(settings)
+    engine.table.add("asset")
+    zeros = np.zeros(n, np.int64)
+    found = engine.process(
+        ObservationBatch(
+            zeros.astype(np.int32),
+            series.times[:n],
+            series.values[:n],
+            None,
+            zeros.astype(np.int32),
+            np.arange(n),
+            zeros,
+        )
+    )
+    if any(fit.problem for fit in found.fits):
+        return None
+    return sum(t.kind == "alarm.raised" for t in found.transitions), (n - ROWS) * settings.step / 86_400
+
+
+def main() -> None:
+    """Print realised and accepted false alarms by data set, detector and budget."""
+    columns = [(detector, budget) for detector in DETECTORS for budget in BUDGETS]
+    print("| data set | " + " | ".join(f"{detector}, {budget:g}/day" for detector, budget in columns) + " |")
+    print("|---|" + "---:|" * len(columns))
+    sums = np.zeros((len(columns), 2))
+    for name in DATASETS:
+        recordings = load_dataset(name)
+        cells = []
+        for place, (detector, budget) in enumerate(columns):
+            runs = [one for one in (run(series, detector, budget) for series in recordings) if one]
+            alarms, accepted = sum(a for a, _ in runs), sum(d for _, d in runs) * budget
+            sums[place] += alarms, accepted
+            cells.append(f"{alarms} of {accepted:.1f}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    print("| realised / accepted | " + " | ".join(f"{alarms / accepted:.2f}" for alarms, accepted in sums) + " |")
+
+
+if __name__ == "__main__":
+    main()

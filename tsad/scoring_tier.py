@@ -1,0 +1,179 @@
+"""A tier: detectors, and all that turns their scores into alarms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.calibration.episodes import CalibratedScores, CalibrationFit, EpisodeCalibrator
+from tsad.calibration.monitor import CalibrationMonitor
+from tsad.calibration.persistence import PersistenceFilter
+from tsad.detectors.base import Detector, Scores, Unscored
+from tsad.detectors.registry import create_detector
+from tsad.fusion import harmonic_score
+from tsad.observations import RowBatch, RowFlag
+from tsad.series_arrays import Field, SeriesArrays
+from tsad.settings import DetectorSettings, StreamSettings
+
+__all__ = ["ScoringTier", "TierScores"]
+
+_MONITOR_ROWS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class TierScores:
+    """What a tier says of m rows.
+
+    Attributes
+    ----------
+    said
+        By detector.
+    members
+        Calibrated scores by detector where there are several.
+    verdict
+        float64[m], the score that alarms are decided on, after on-delay.
+    reason
+        uint8[m] of `Unscored`.
+    calibrated
+        p-values, rates, thresholds and alarm state of the verdict.
+    drifts
+        Series whose calibration was found broken.
+    """
+
+    said: dict[str, Scores]
+    members: dict[str, CalibratedScores]
+    verdict: npt.NDArray[np.float64]
+    reason: npt.NDArray[np.uint8]
+    calibrated: CalibratedScores
+    drifts: int
+
+    def p_values(self, detector: str) -> npt.NDArray[np.float64]:
+        """float64[m], p-values of one detector."""
+        return (self.members[detector] if self.members else self.calibrated).p_values
+
+
+class ScoringTier:
+    """Detectors, their calibration and fusion, on-delay, the alarm state and the drift monitor of many series.
+
+    Parameters
+    ----------
+    detectors
+        Which ones; several are combined.
+    settings
+        Step, budget and delays.
+    """
+
+    def __init__(self, detectors: Sequence[DetectorSettings], settings: StreamSettings) -> None:
+        self.detectors: dict[str, Detector] = {d.name: create_detector(d.name, d.options) for d in detectors}
+        policy = settings.alarm.policy(settings.step)
+        self._persistence = PersistenceFilter(*settings.alarm.persistence(settings.step))
+        self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day)
+        # With several detectors each gets its own p-values, and the combination its own calibration behind them.
+        self._members = {name: EpisodeCalibrator(policy, settings.rows_per_day) for name in self.detectors}
+        self._monitor = CalibrationMonitor(max(_MONITOR_ROWS, *(d.window for d in self.detectors.values())))
+        self._series = SeriesArrays({"fitted": Field(np.bool_)})
+
+    @property
+    def fitted(self) -> npt.NDArray[np.bool_]:
+        """bool[n], which series are scored; `reserve` makes room."""
+        return self._series.fitted
+
+    def reserve(self, n_series: int, width: int) -> None:
+        """Have room for `n_series` series of up to `width` channels."""
+        self._series.reserve(n_series)
+        for detector in self.detectors.values():
+            detector.reserve(n_series, width)
+
+    def drifting(self, n_series: int) -> int:
+        """How many of the first series score higher in quiet time than they did when they were learnt."""
+        return int(np.count_nonzero(self._monitor.drifting[:n_series]))
+
+    def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> CalibrationFit:
+        """Learn `series` from a quiet prefix; the next row is scored.
+
+        Parameters
+        ----------
+        series
+            Its number.
+        train, times
+            float32[t, c] on the time grid, and int64[t].
+
+        Raises
+        ------
+        NotEnoughDataError
+            A detector or the calibration needs more rows.
+        """
+        prefix = {name: detector.fit(series, train, times) for name, detector in self.detectors.items()}
+        verdict = next(iter(prefix.values()))
+        if len(prefix) > 1:
+            p_values = np.empty((len(prefix), len(train)))
+            for row, (name, scores) in enumerate(prefix.items()):
+                self._members[name].fit(series, scores)
+                p_values[row] = self._members[name].prefix_p_values(series, scores)
+            # Rows where only some detectors speak have another distribution; they calibrate only if they must.
+            complete = ~np.isnan(p_values).any(axis=0)
+            enough = complete.sum() > 2 * self._calibrator.policy.off_delay_rows
+            verdict = np.where(complete, harmonic_score(p_values), np.nan) if enough else harmonic_score(p_values)
+        calibration = self._calibrator.fit(series, self._persistence.prime(series, verdict))
+        self._monitor.fit(series, calibration.scores)
+        self._series.reserve(series + 1)
+        self._series.fitted[series] = True
+        return calibration
+
+    def retire(self, series: int) -> None:
+        """Score `series` no longer."""
+        self._series.fitted[series] = False
+
+    def score(self, rows: RowBatch) -> TierScores:
+        """Score rows of fitted series, in order."""
+        breaks = (rows.flags & RowFlag.BREAK) != 0
+        said = {name: detector.score(rows) for name, detector in self.detectors.items()}
+        first = next(iter(said.values()))
+        members: dict[str, CalibratedScores] = {}
+        if len(said) == 1:
+            verdict, reason = first.score, first.reason
+        else:
+            members = {name: self._members[name].update(rows.series, s.score, breaks) for name, s in said.items()}
+            verdict = harmonic_score(np.stack([members[name].p_values for name in said]))
+            reason = np.where(np.isnan(verdict), first.reason, Unscored.SCORED).astype(np.uint8)
+        verdict = self._persistence.apply(rows.series, verdict, breaks)
+        calibrated = self._calibrator.update(rows.series, verdict, breaks)
+        drifts = self._monitor.update(rows.series, verdict, calibrated.on)
+        return TierScores(said, members, verdict, reason, calibrated, drifts)
+
+    def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
+        """What the first series learnt by fitting, or else their streaming state, by ``part|name``."""
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {
+            "calibrator": self._calibrator.state(n_series, fitted=fitted),
+            "monitor": self._monitor.state(n_series, fitted=fitted),
+            "persistence": self._persistence.state(n_series, fitted=fitted),
+            "series": self._series.state(n_series, fitted=fitted),
+            **{f"member:{name}": member.state(n_series, fitted=fitted) for name, member in self._members.items()},
+            **{f"detector:{name}": d.state(n_series, fitted=fitted) for name, d in self.detectors.items()},
+        }
+        return {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], n_series: int, width: int, budget: float) -> None:
+        """Continue from the union of both states, with a budget of false alarms a day that may have changed.
+
+        Raises
+        ------
+        SnapshotError
+            The state was made with other settings or by another version.
+        """
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
+        for key, array in arrays.items():
+            part, _, name = key.partition("|")
+            parts.setdefault(part, {})[name] = array
+        self._calibrator.restore(parts.get("calibrator", {}))
+        self._calibrator.set_budget(budget)
+        self._monitor.restore(parts.get("monitor", {}))
+        self._persistence.restore(parts.get("persistence", {}))
+        self._series.restore(parts.get("series", {}))
+        for name, member in self._members.items():
+            member.restore(parts.get(f"member:{name}", {}))
+        for name, detector in self.detectors.items():
+            detector.reserve(n_series, width)
+            detector.restore(parts.get(f"detector:{name}", {}))
