@@ -30,11 +30,11 @@ def test_writes_weights_a_card_and_a_log_that_a_detector_can_use(tmp_path):
     result = trained(tmp_path / "nano", "--seed", 3)
 
     assert result.exit_code == 0, result.output
-    assert "step 4 of 4, not validated" in result.output
+    assert "mean of steps 2, 4, not validated" in result.output
     _, card = load_nano(tmp_path / "nano" / "timercd-nano.safetensors")
     assert card["settings"]["seed"] == 3
     assert card["provenance"]["versions"]["torch"]
-    assert card["chosen"]["step"] == 4
+    assert card["kept"]["mean_of_steps"] == [2, 4]
     assert [line["step"] for line in lines(tmp_path / "nano") if "step" in line] == [2, 4]
     detector = create_detector("timercd-nano", {"weights": str(tmp_path / "nano" / "timercd-nano.safetensors")})
     values = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
@@ -46,7 +46,7 @@ def test_the_same_command_again_goes_on(tmp_path):
     again = trained(tmp_path / "nano")
 
     assert again.exit_code == 0
-    assert [line.get("step") for line in lines(tmp_path / "nano")] == [None, 2, 4, None]
+    assert [line.get("step") for line in lines(tmp_path / "nano")] == [None, 2, 4, None, None, None]
 
 
 def test_another_setting_in_the_same_folder_is_refused(tmp_path):
@@ -118,4 +118,19 @@ def test_the_shipped_weights_have_the_figure_of_their_card():
     options = {"scales": (1, 2, 4, 8, 16), "stride": 128}
 
     assert tuple(s.name for s in series) == VALIDATION_SERIES
-    assert validate(network, series, **options) == pytest.approx(card["chosen"]["validation_vus_pr"], abs=0.01)
+    assert validate(network, series, **options) == pytest.approx(card["kept"]["validation_vus_pr"], abs=0.01)
+
+
+def test_the_last_weights_can_be_kept_instead_of_the_mean(tmp_path):
+    mean, last = (trained(tmp_path / keep, "--keep", keep) for keep in ("mean", "last"))
+
+    assert mean.exit_code == last.exit_code == 0
+    folder = tmp_path / "last"
+    one, other = (
+        load_nano(path)[0].embed_directly.weight.detach()
+        for path in (folder / "timercd-nano.safetensors", folder / "checkpoints" / "4.safetensors")
+    )
+    assert np.array_equal(one, other)
+    averaged = load_nano(tmp_path / "mean" / "timercd-nano.safetensors")[0].embed_directly.weight.detach()
+    assert not np.array_equal(averaged, other)
+    assert trained(tmp_path / "x", "--keep", "all").exit_code == 2

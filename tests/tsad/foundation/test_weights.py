@@ -53,7 +53,7 @@ def test_the_shipped_weights_tell_where_they_come_from():
 
     assert (shipped_folder() / "timercd-nano.safetensors").stat().st_size < 3_200_000
     assert sum(p.numel() for p in network.parameters()) == 562_208
-    assert {"chosen", "settings", "provenance"} <= set(card)
+    assert {"kept", "settings", "provenance"} <= set(card)
     assert card["provenance"]["git_commit"]
     assert isinstance(card["settings"]["seed"], int)
     assert (shipped_folder() / card["log"]).is_file()
