@@ -14,6 +14,7 @@ from tsad.foundation.runtime import Runner
 from tsad.foundation.scoring import label_recording
 from tsad.foundation.streaming import LEAST_STEPS, WindowStream
 from tsad.observations import RowBatch
+from tsad.scaling import fit_scaling
 
 __all__ = ["WindowNetworkDetector"]
 
@@ -26,8 +27,8 @@ class WindowNetworkDetector(Detector):
 
     Zero-shot: fitting learns nothing but which channels there are, how far rows usually lie from what was expected of
     them, and honest scores for the calibration. A row is judged from windows that end with it, at several time scales
-    (means over so many rows); the mean logit over scales counts, then the channels are aggregated. Mode full lets
-    overlapping windows see both sides of a row.
+    (means over so many rows); the mean logit over scales counts, then the channels are aggregated, where 0/1 channels
+    count a twentieth beside others, as everywhere in tsad. Mode full lets overlapping windows see both sides of a row.
 
     Parameters
     ----------
@@ -99,6 +100,8 @@ class WindowNetworkDetector(Detector):
         a.n_channels[series] = n
         a.known[series] = False
         a.known[series, :n] = ~np.isnan(train).all(axis=0)
+        a.weight[series] = 0.0
+        a.weight[series, :n] = fit_scaling(train).weight
         a.band[series] = 1.0
         self._stream.begin(np.array([series], np.int32))
         batch = prefix_rows(series, train, times, a.width)
@@ -110,7 +113,7 @@ class WindowNetworkDetector(Detector):
             usual = float(np.quantile(known, _QUANTILE)) if known.size else 0.0
             moved = np.nanmax(train[:, c]) - np.nanmin(train[:, c])
             a.band[series, c] = max(usual, _LEAST_BAND * float(moved)) or 1.0
-        scores, _ = aggregated(_probability(logits), self._aggregate)
+        scores, _ = aggregated(_probability(logits), self._aggregate, a.weight[series, : logits.shape[1]])
         scores[np.isnan(train).all(axis=1)] = np.nan
         return scores
 
@@ -125,7 +128,8 @@ class WindowNetworkDetector(Detector):
         out = Scores.empty(len(rows), rows.values.shape[1])
         logits, expected, ready = self._stream.follow(rows)
         missing = ~(np.isfinite(rows.values) & a.known[rows.series][:, : rows.values.shape[1]]).any(axis=1)
-        score, shares = aggregated(_probability(logits), self._aggregate)
+        weight = a.weight[rows.series][:, : rows.values.shape[1]]
+        score, shares = aggregated(_probability(logits), self._aggregate, weight)
         # Where every channel stands still there is nothing odd: a score, and the lowest.
         quiet = np.isnan(score) & ready & ~missing
         score[quiet] = 0.0
@@ -163,7 +167,8 @@ class WindowNetworkDetector(Detector):
         moving = np.array([np.unique(one[~np.isnan(one)]).size > 1 for one in values.T], np.bool_)
         if not moving.any():
             return np.where(np.isnan(values).all(axis=1), np.nan, 0.0)
-        score, _ = aggregated(self._label(values[:, moving]), self._aggregate)
+        kept = np.ascontiguousarray(values[:, moving])
+        score, _ = aggregated(self._label(kept), self._aggregate, fit_scaling(kept).weight)
         return score
 
     def _label(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -47,7 +47,7 @@ class TimercdNanoDetector(WindowNetworkDetector):
         scales: tuple[int, ...] = (1, 2, 4, 8, 16),
         stride: int = 128,
         hop: int = 1,
-        channel_aggregate: Aggregate = "top3",
+        channel_aggregate: Aggregate = "max",
         weights: str = SHIPPED,
         engine: Engine = "auto",
         device: str = "cpu",

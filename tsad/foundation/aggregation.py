@@ -13,7 +13,7 @@ _TOP = 3
 
 
 def aggregated(
-    probability: npt.NDArray[np.float64], how: Aggregate
+    probability: npt.NDArray[np.float64], how: Aggregate, weight: npt.NDArray[np.float64] | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
     """One score a row, and the share of each channel in it.
 
@@ -26,6 +26,9 @@ def aggregated(
         float64[m, c], NaN where a channel says nothing.
     how
         ``max``, ``top3``, ``mean`` or ``root`` of the mean square.
+    weight
+        float64[c] or [m, c], how much a channel counts (`tsad.scaling`: a state that switches by its nature counts
+        little beside what is measured); all alike where it is None.
 
     Returns
     -------
@@ -38,17 +41,20 @@ def aggregated(
     ([0.2], [[0.25, 0.0, 0.75]])
     """
     known = ~np.isnan(probability)
+    w = np.where(known, 1.0 if weight is None else weight, 0.0)
     p = np.where(known, probability, 0.0)
-    count = known.sum(axis=1)
+    # The three largest of few weights, or of one measured channel among many states, add up to less than three.
+    whole = np.sort(w, axis=1)[:, ::-1]
     if how == "max":
-        score = p.max(axis=1)
+        score, divisor = (w * p).max(axis=1), whole[:, 0]
     elif how == "top3":
-        largest = np.sort(p, axis=1)[:, ::-1][:, :_TOP]
-        score = largest.sum(axis=1) / np.clip(count, 1, _TOP)
-    elif how == "mean":
-        score = p.sum(axis=1) / np.maximum(count, 1)
+        score, divisor = np.sort(w * p, axis=1)[:, ::-1][:, :_TOP].sum(axis=1), whole[:, :_TOP].sum(axis=1)
     else:
-        score = np.sqrt((p * p).sum(axis=1) / np.maximum(count, 1))
-    total = p.sum(axis=1, keepdims=True)
-    shares = np.divide(p, total, out=np.zeros_like(p), where=total > 0)
-    return np.where(count > 0, score, np.nan), shares.astype(np.float32)
+        power = p if how == "mean" else p * p
+        score, divisor = (w * power).sum(axis=1), w.sum(axis=1)
+    speaks = divisor > 0
+    score = score / np.where(speaks, divisor, 1.0)
+    score = np.sqrt(score) if how == "root" else score
+    total = (w * p).sum(axis=1, keepdims=True)
+    shares = np.divide(w * p, total, out=np.zeros_like(p), where=total > 0)
+    return np.where(speaks, score, np.nan), shares.astype(np.float32)

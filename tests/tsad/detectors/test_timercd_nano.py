@@ -212,3 +212,14 @@ def test_a_long_gap_of_one_channel_leaves_the_others_their_say():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ConfigurationError, match=message):
         nano(**options)
+
+
+def test_a_state_that_switches_counts_little_beside_what_is_measured():
+    values = np.column_stack([wave(800), np.zeros(800, np.float32)])
+    values[400:403, 1] = 1
+    values[600:640, 0] += 4
+
+    beside, alone = (nano().score_all(np.ascontiguousarray(v), times_of(v)) for v in (values, values[:, 1:]))
+
+    assert beside[600:640].mean() > 3 * beside[400:403].mean()
+    assert alone[400:403].mean() > 3 * beside[400:403].mean()
