@@ -21,7 +21,7 @@ from tsad.detectors.registry import create_detector
 from tsad.engine import StreamEngine, StreamOutput
 from tsad.errors import NotEnoughDataError
 from tsad.observations import ObservationBatch, RowBatch, RowFlag
-from tsad.settings import DetectorSettings
+from tsad.settings import AlarmSettings, DetectorSettings
 
 __all__ = ["CausalScorer", "RowScores", "score_with_hindsight"]
 
@@ -100,8 +100,10 @@ class CausalScorer:
         self._newest = trained
 
     @classmethod
-    def learn(cls, series: LabelledSeries, detectors: Sequence[DetectorSettings]) -> "CausalScorer":
-        """Take in the training part of `series`.
+    def learn(
+        cls, series: LabelledSeries, detectors: Sequence[DetectorSettings], alarm: AlarmSettings | None = None
+    ) -> "CausalScorer":
+        """Take in the training part of `series`; `alarm` are its budget and delays, by default the daemon's.
 
         Where its last row is incomplete the engine still waits for the missing values, and learns with the next row.
 
@@ -110,7 +112,7 @@ class CausalScorer:
         NotEnoughDataError
             A detector or the calibration needs more rows than the training part has.
         """
-        engine = StreamEngine(stream_settings(series, detectors))
+        engine = StreamEngine(stream_settings(series, detectors, alarm))
         engine.table.add(series.name)
         last = int(series.times[series.train_length - 1])
         scorer = cls(engine, origin=int(series.times[0]), trained=last, rows=0)

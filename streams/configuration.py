@@ -68,6 +68,9 @@ class NumericStream(StreamSettings):
     topic: str
     message: MessageMapping = MessageMapping()
     history: HistorySettings = HistorySettings()
+    models: Mapping[str, Path] = Field(
+        default_factory=dict, description="folder of `tsad fit` by asset; relative to the configuration file"
+    )
 
     @model_validator(mode="after")
     def _policy_possible(self) -> Self:
@@ -292,11 +295,15 @@ def _substitute(value: Any, environment: Mapping[str, str], key: str, problems: 
 
 
 def _take_paths_from(folder: Path, raw: dict[str, Any]) -> None:
-    """Resolve the two paths of a configuration against the folder it lies in."""
+    """Resolve the paths of a configuration against the folder it lies in."""
     for section in ("source", "history"):
         part = raw.get(section)
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = str(folder / part["path"])
+    for stream in raw.get("streams") or ():
+        models = stream.get("models") if isinstance(stream, dict) else None
+        if isinstance(models, dict):
+            stream["models"] = {asset: str(folder / str(path)) for asset, path in models.items()}
 
 
 def _key(location: tuple[int | str, ...]) -> str:

@@ -15,6 +15,7 @@ from connectors.history.database import StoredSnapshot
 from connectors.sources.base import Position, RecordBatch
 from streams.configuration import NumericStream
 from streams.errors import StateMismatchError
+from streams.models import adopt_models
 from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes, settings_fingerprint
 from tsad.alarms import AlarmTransition
@@ -157,6 +158,19 @@ class NumericLane:
         self._series = ScoredSeries(settings, settings.history, stream_id)
         self._decoder = NumericDecoder(settings.message, self._series.engine.table)
         self._stored = StoredState(settings.name, settings_fingerprint(settings))
+        self._models = settings.models
+
+    def adopt_models(self) -> list[str]:
+        """Take over the models of assets that are not known yet; returns those.
+
+        Raises
+        ------
+        SnapshotError
+            A folder holds no model of this version.
+        StateMismatchError
+            A model was learnt with other settings.
+        """
+        return adopt_models(self._series.engine, self._models)
 
     @property
     def fit_count(self) -> int:

@@ -58,7 +58,9 @@ class Pipeline:
     Raises
     ------
     StateMismatchError
-        Stored state was made with other settings.
+        Stored state, or a model to be taken over, was made with other settings.
+    SnapshotError
+        A model to be taken over cannot be read.
     """
 
     def __init__(
@@ -110,6 +112,10 @@ class Pipeline:
             for position, offset in streaming.positions.items():
                 if position[0] == lane.topic:
                     resume[position] = min(resume.get(position, offset), offset)
+        for numeric in (lane for lane in self._lanes if isinstance(lane, NumericLane)):
+            for asset in numeric.adopt_models():
+                _log.info("a model was taken over", stream=numeric.name, asset=asset)
+                self.statistics.fitted[numeric.name] = numeric.fit_count
         return _Restored(resume, committed)
 
     # ------------------------------------------------------------------------------------------------ records
@@ -289,6 +295,7 @@ def _fits(stream: str, fits: Sequence[FitReport]) -> pa.Table:
             "max_false_alarms_per_day": pa.array([c and c.max_budget for c in calibrations], pa.float64()),
             "flags": pa.array([list(c.flags) if c else None for c in calibrations], pa.list_(pa.string())),
             "problem": pa.array([fit.problem for fit in fits], pa.string()),
+            "choices": pa.array([list(fit.choices) for fit in fits], pa.list_(pa.string())),
         },
     )
 

@@ -20,6 +20,7 @@ SNAPSHOT_FORMAT = 3
 
 _FREE_TO_CHANGE = {
     "topic", "message", "ranges", "history", "max_ahead", "silent_after", "kind", "time", "time_unit", "retention",
+    "models",
 }  # fmt: skip
 _BUDGET = "false_alarms_per_day"
 

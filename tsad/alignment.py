@@ -4,6 +4,7 @@ Nothing here depends on how observations were cut into batches or on what other 
 and the live daemon make the same rows.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,12 @@ class Aligner:
             },
         )
         self._slots = slots
+
+    def begin_broken(self, series: Iterable[int]) -> None:
+        """Let the first row of each series say that the time before it is missing: what it was learnt from is past."""
+        for number in series:
+            self._arrays.reserve(number + 1)
+            self._arrays.broken[number] = True
 
     def align(
         self,

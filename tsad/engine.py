@@ -1,27 +1,29 @@
 """The engine: observations in, scores and alarms out. The daemon and the backtest both drive this one."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition, Verdict
+from tsad.adoption import joined_states
+from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition
 from tsad.alignment import Aligner
 from tsad.calibration.episodes import CalibratedScores, CalibrationFit
 from tsad.detectors.base import Detector, Unscored
 from tsad.errors import NotEnoughDataError
-from tsad.explanation import leading_channels, number, severity_of
-from tsad.kernels.episodes import CLEAR, NOTHING, RAISE
+from tsad.kernels.episodes import NOTHING
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
-from tsad.quality import screen
+from tsad.quality import range_limits, screen
 from tsad.scoring_tier import ScoringTier, TierScores
 from tsad.series import SeriesTable
 from tsad.series_arrays import Field, SeriesArrays, by_series
 from tsad.settings import StreamSettings
 from tsad.silence import SilenceWatch
 from tsad.stream_output import FitReport, StreamOutput
+from tsad.transitions import alarm_transitions
 from tsad.warm_up import WarmUp
 
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
@@ -86,6 +88,10 @@ class StreamEngine:
         """Whether `series` is scored by the stream's own detectors already."""
         return series < len(self._tier.fitted) and bool(self._tier.fitted[series])
 
+    def choices(self, series: int) -> tuple[str, ...]:
+        """What the stream's own detectors chose for `series` by themselves, and why, in words."""
+        return self._tier.choices(series)
+
     def drifting(self) -> int:
         """How many series score higher in quiet time than they did when they were learnt."""
         return self._tier.drifting(len(self.table))
@@ -122,7 +128,7 @@ class StreamEngine:
         )
 
     def _screened(self, batch: ObservationBatch, counts: Counter[str]) -> ObservationBatch:
-        low, high = self._range_arrays(batch)
+        low, high = range_limits(self.settings.ranges, self.table, batch)
         values, quality = screen(batch.values, low, high)
         if quality.not_finite:
             counts["value_not_finite"] += quality.not_finite
@@ -133,25 +139,6 @@ class StreamEngine:
         return ObservationBatch(
             batch.series, batch.times, values, batch.channels, batch.partitions, batch.offsets, batch.arrivals
         )
-
-    def _range_arrays(
-        self, batch: ObservationBatch
-    ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
-        """Physical ranges in the shape of the batch's values."""
-        ranges = self.settings.ranges
-        if not ranges or not len(batch):
-            return None, None
-        table = np.empty((len(self.table), self.table.width, 2), dtype=np.float32)
-        table[...] = (-np.inf, np.inf)
-        for series in range(len(self.table)):
-            for column, channel in enumerate(self.table.channel_names(series)):
-                if channel in ranges:
-                    table[series, column] = ranges[channel]
-        if batch.channels is None:
-            limits = table[batch.series, : batch.values.shape[1]]
-            return limits[..., 0], limits[..., 1]
-        limits = table[batch.series, batch.channels][:, None]
-        return limits[..., 0], limits[..., 1]
 
     def _watch_silence(self, batch: ObservationBatch, n_series: int) -> list[AlarmTransition]:
         if self._silence is None:
@@ -207,7 +194,8 @@ class StreamEngine:
         except NotEnoughDataError as error:
             return FitReport(asset, time, len(train), None, f"from its first rows: {error}")
         self.model_count += 1
-        return FitReport(asset, time, len(train), replace(calibration, flags=("early", *calibration.flags)), None)
+        flags = ("early", *calibration.flags)
+        return FitReport(asset, time, len(train), replace(calibration, flags=flags), None, self._early.choices(series))
 
     def _fit(self, series: int, time: int) -> FitReport:
         train, times = self._warm_up.rows(series)
@@ -218,7 +206,7 @@ class StreamEngine:
             self._warm_up.forget_oldest(series)
             return FitReport(asset, time, len(train), None, str(error))
         self._warm_up.drop(series)
-        return FitReport(asset, time, len(train), calibration, None)
+        return FitReport(asset, time, len(train), calibration, None, self._tier.choices(series))
 
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> CalibrationFit:
         """Learn `series` from a quiet prefix; the next row is scored.
@@ -316,39 +304,7 @@ class StreamEngine:
         return done
 
     def _transitions(self, rows: RowBatch, found: TierScores) -> list[AlarmTransition]:
-        transitions = []
-        calibrated = found.calibrated
-        budget = self.settings.alarm.false_alarms_per_day / self.settings.rows_per_day
-        for i in np.flatnonzero(calibrated.events):
-            event = calibrated.events[i]
-            series = int(rows.series[i])
-            asset = self.table.assets[series]
-            rate = calibrated.rates[i]
-            verdicts = tuple(
-                Verdict(name, number(s.score[i]), number(found.p_values(name)[i])) for name, s in found.said.items()
-            )
-            # The detector that found the row oddest explains it.
-            leader = min(verdicts, key=lambda v: 2.0 if v.p_value is None else v.p_value).detector
-            names = self.table.channel_names(series)
-            transitions.append(
-                self._book.step(
-                    "alarm.raised" if event == RAISE else "alarm.cleared" if event == CLEAR else "alarm.updated",
-                    asset,
-                    ANOMALY_RULE,
-                    int(rows.times[i]),
-                    (int(rows.partitions[i]), int(rows.offsets[i])),
-                    severity=SEVERITIES[0] if event == CLEAR else severity_of(rate, budget),
-                    details={
-                        "score": number(found.verdict[i]),
-                        "threshold": number(calibrated.thresholds[i]),
-                        "p_value": number(calibrated.p_values[i]),
-                        "one_in_days": number(1.0 / (rate * self.settings.rows_per_day)),
-                        "contributions": leading_channels(names, rows.values[i], found.said[leader], int(i)),
-                        "verdicts": verdicts,
-                    },
-                ),
-            )
-        return transitions
+        return alarm_transitions(self._book, self.table, rows, found, self.settings)
 
     # ------------------------------------------------------------------------------------------------- state
 
@@ -408,6 +364,40 @@ class StreamEngine:
         self._warm_up.restore(parts.get("warm_up", {}))
         if self._silence is not None and "silence" in parts:
             self._silence.restore(parts["silence"])
+
+    def adopt(self, learnt: Sequence[tuple[str, Sequence[str], Mapping[str, npt.NDArray[Any]]]]) -> None:
+        """Take over series that another engine with the same settings learnt; their windows start anew.
+
+        Parameters
+        ----------
+        learnt
+            Asset, channels, and the union of both states of an engine of that one series.
+
+        Raises
+        ------
+        SnapshotError
+            A state is of other detectors or of another version.
+        """
+        known = len(self.table)
+        for asset, channels, _ in learnt:
+            series = self.table.add(asset)
+            for channel in channels if self.settings.channels is None else ():
+                self.table.add_channel(series, channel)
+        n = len(self.table)
+        prefixes = tuple(f"{part}|" for part in self._tier.parts)
+        own = {**self._tier.state(known, fitted=True), **self._tier.state(known, fitted=False)}
+        states = [{k: v for k, v in state.items() if k.startswith(prefixes)} for _, _, state in learnt]
+        if known:
+            states = [own, *states]
+        self._tier.restore(
+            joined_states(states, [known] * bool(known) + [1] * len(learnt)), n, self.table.width,
+            self.settings.alarm.false_alarms_per_day,
+        )  # fmt: skip
+        self._series.reserve(n)
+        self._series.early_tried[known:n] = True
+        self._aligner.begin_broken(range(known, n))
+        self.fit_count += len(learnt)
+        self.model_count += len(learnt)
 
     def relearn(self, extra: dict[str, Any]) -> list[AlarmTransition]:
         """Take over from a stored state nothing but the alarms: their counts go on, open ones are closed.

@@ -1,11 +1,15 @@
 """Quality of single values: what cannot be a measurement is taken out, and counted by reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["QualityCounts", "screen"]
+from tsad.observations import ObservationBatch
+from tsad.series import SeriesTable
+
+__all__ = ["QualityCounts", "range_limits", "screen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,30 @@ def screen(
     if not_finite or out_of_range:
         values = np.where(infinite | outside, np.float32(np.nan), values)
     return values, QualityCounts(not_finite, out_of_range)
+
+
+def range_limits(
+    ranges: Mapping[str, tuple[float, float]], table: SeriesTable, batch: ObservationBatch
+) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
+    """Physical ranges in the shape of a batch's values; None where there are none.
+
+    Parameters
+    ----------
+    ranges
+        By channel.
+    table, batch
+        The series, and observations of them.
+    """
+    if not ranges or not len(batch):
+        return None, None
+    limits = np.empty((len(table), table.width, 2), dtype=np.float32)
+    limits[...] = (-np.inf, np.inf)
+    for series in range(len(table)):
+        for column, channel in enumerate(table.channel_names(series)):
+            if channel in ranges:
+                limits[series, column] = ranges[channel]
+    if batch.channels is None:
+        own = limits[batch.series, : batch.values.shape[1]]
+    else:
+        own = limits[batch.series, batch.channels][:, None]
+    return own[..., 0], own[..., 1]

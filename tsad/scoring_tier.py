@@ -76,6 +76,12 @@ class ScoringTier:
         self._series = SeriesArrays({"fitted": Field(np.bool_)})
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What the names of stored arrays begin with."""
+        own = ("calibrator", "monitor", "persistence", "series")
+        return (*own, *(f"{kind}:{name}" for name in self.detectors for kind in ("member", "detector")))
+
+    @property
     def fitted(self) -> npt.NDArray[np.bool_]:
         """bool[n], which series are scored; `reserve` makes room."""
         return self._series.fitted
@@ -121,6 +127,12 @@ class ScoringTier:
         self._series.reserve(series + 1)
         self._series.fitted[series] = True
         return calibration
+
+    def choices(self, series: int) -> tuple[str, ...]:
+        """What the detectors chose for `series` when they last learnt it, and why."""
+        return tuple(
+            f"{name}: {text}" for name, detector in self.detectors.items() for text in detector.choices(series)
+        )
 
     def retire(self, series: int) -> None:
         """Score `series` no longer."""

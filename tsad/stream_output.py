@@ -15,13 +15,17 @@ __all__ = ["FitReport", "StreamOutput"]
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What became of learning a series: `calibration`, or the `problem` that makes it wait for more rows."""
+    """What became of learning a series: `calibration`, or the `problem` that makes it wait for more rows.
+
+    `choices` are what the detectors chose by themselves, and why, in words.
+    """
 
     asset: str
     time: int
     rows: int
     calibration: CalibrationFit | None
     problem: str | None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tsad_cli.fit import DETECTOR_OPTION, load_model, named_detectors
+from tsad_cli.fit import DETECTOR_OPTION, named_detectors
 from tsad_cli.output import AsJson, fail
 
 if TYPE_CHECKING:
@@ -102,9 +102,15 @@ def _with_model(folder: Path, recording: "Recording", *, contributions: bool) ->
     from evaluation.datasets.schema import MINUTE
     from evaluation.errors import InvalidInputError
     from evaluation.recordings import matched_channels
+    from evaluation.scoring import CausalScorer
+    from streams.models import read_model
+    from tsad.engine import StreamEngine
 
-    scorer, timed = load_model(folder)
-    settings = scorer.engine.settings
+    model = read_model(folder)
+    timed, settings = model.timed, model.settings
+    engine = StreamEngine(settings)
+    engine.restore(dict(model.arrays), dict(model.extra))
+    scorer = CausalScorer(engine, origin=model.origin, trained=model.trained, rows=model.rows)
     if timed != (recording.times is not None):
         has, lacks = (folder, recording.path) if timed else (recording.path, folder)
         raise InvalidInputError(f"{lacks}: column 'timestamp' of {has} is missing; give it in both or neither")

@@ -54,7 +54,7 @@ TABLES: tuple[str, ...] = (
         stream TEXT NOT NULL, name TEXT NOT NULL, count BIGINT NOT NULL, PRIMARY KEY (stream, name))""",
     """CREATE TABLE IF NOT EXISTS fits (
         stream TEXT NOT NULL, asset TEXT NOT NULL, time TIMESTAMP_NS NOT NULL, rows INTEGER NOT NULL,
-        max_false_alarms_per_day DOUBLE, flags TEXT[], problem TEXT)""",
+        max_false_alarms_per_day DOUBLE, flags TEXT[], problem TEXT, choices TEXT[])""",
     """CREATE TABLE IF NOT EXISTS snapshots (
         stream TEXT NOT NULL, kind TEXT NOT NULL, positions JSON NOT NULL, arrays BLOB NOT NULL, extra JSON NOT NULL,
         PRIMARY KEY (stream, kind))""",
@@ -62,11 +62,14 @@ TABLES: tuple[str, ...] = (
 )
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
-    # Events are scored.
-    1: tuple(
+    # Events are scored, and detectors say what they chose.
+    1: (
+        "ALTER TABLE fits ADD COLUMN choices TEXT[]",
+        *(
         f"ALTER TABLE events ADD COLUMN {column}"
         for column in ("scores DOUBLE[]", "verdict DOUBLE", "p_value DOUBLE", "threshold DOUBLE", "odd BOOLEAN",
                        "unseen BOOLEAN")
+        ),
     ),
 }  # fmt: skip
 """What leads from each version to the next."""

@@ -73,6 +73,10 @@ class AutoDetector(Detector):
         total, whole = self._average(scores / usual[:, None])
         return np.where(whole > 0, total / np.maximum(whole, 1.0), np.nan)
 
+    def choices(self, series: int) -> tuple[str, ...]:
+        """What the members chose; see `Detector.choices`."""
+        return tuple(f"{member.name}: {text}" for member in self._members for text in member.choices(series))
+
     def _average(self, ratios: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Weighted sum of the ratios that are there, and the sum of their weights, float64[m] each."""
         known = ~np.isnan(ratios)

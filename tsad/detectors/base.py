@@ -135,6 +135,10 @@ class Detector(ABC):
             NaN where it cannot say.
         """
 
+    def choices(self, series: int) -> tuple[str, ...]:  # noqa: ARG002
+        """What the last `fit` of `series` chose by itself, and why: a sentence each, for people."""
+        return ()
+
     @abstractmethod
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
         """What the first `n_series` series learnt by fitting, or else their streaming state."""

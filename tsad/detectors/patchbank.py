@@ -10,7 +10,7 @@ from tsad.detectors.base import Detector, Scores
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.patchbank_rows import BRIDGED_STEPS, phase_of, score_bank_rows, score_rows
 from tsad.observations import RowBatch, RowFlag
-from tsad.patch_scaling import Units, fit_patch_scaling
+from tsad.patch_scaling import PatchScaling, Units, fit_patch_scaling
 from tsad.periods import shared_period
 from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays
 
@@ -110,6 +110,7 @@ class PatchBankDetector(Detector):
         self._units = units
         self._same_phase = same_phase
         self._depth = ring_rows + max(_WIDTHS) + 1
+        self._choices: dict[int, tuple[str, ...]] = {}
         self._member_width = np.array([_WIDTHS.index(m.width) for m in _MEMBERS], np.int64)
         self._member_centred = np.array([m.centred for m in _MEMBERS], np.bool_)
         k, n, twice = len(_WIDTHS), len(_MEMBERS), 2 * self._depth
@@ -198,6 +199,7 @@ class PatchBankDetector(Detector):
         a.widths[series], a.centred_width[series] = widths, widths[-1]
         a.member_on[series], a.explaining[series] = on, explaining
         a.width_used[series] = used = np.isin(np.arange(len(_WIDTHS)), self._member_width[on])
+        self._choices[series] = _choices(rows, widths[used], scaling, period)
         step = int(np.median(np.diff(times)))
         a.period[series], a.epoch[series], a.step[series] = period, times[0], step
         a.bank_phase[series, :rows] = [phase_of(time, times[0], step, period) for time in times] if period else 0
@@ -234,6 +236,10 @@ class PatchBankDetector(Detector):
             known = residuals[:, c][~np.isnan(residuals[:, c])]
             a.band[series, c] = np.quantile(known, _QUANTILE) if known.size else 0.0
         return nearest, early
+
+    def choices(self, series: int) -> tuple[str, ...]:
+        """Widths, units, state channels and period that were taken; see `Detector.choices`."""
+        return self._choices.get(series, ())
 
     def score(self, rows: RowBatch) -> Scores:
         """Score rows; see `Detector.score`."""
@@ -299,6 +305,27 @@ class PatchBankDetector(Detector):
                 for name, array in state.items()
             }
         )
+
+
+def _choices(rows: int, widths: npt.NDArray[np.int64], scaling: PatchScaling, period: int) -> tuple[str, ...]:
+    """What a training part led to, in words."""
+    text = ", ".join(str(width) for width in np.unique(widths))
+    why = "" if rows > 3 * max(_WIDTHS) else f", some shortened because the training part has only {rows} rows"
+    said = [f"windows of {text} rows{why}"]
+    if len(scaling.state) > 1:
+        said.append(
+            "channels share a unit, so that one which hardly moves counts little"
+            if scaling.shared
+            else "channels have units of their own: each is measured by its own deviation"
+        )
+    states = int(scaling.state.sum())
+    if states and states < len(scaling.state):
+        said.append(f"{states} of {len(scaling.state)} channels hold only 0 and 1 and count a twentieth")
+    if period:
+        said.append(
+            f"channels share a period of {period} rows: windows are compared at the same phase, channel by channel"
+        )
+    return tuple(said)
 
 
 def _breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -92,6 +92,7 @@ class SubPcaDetector(Detector):
                 "position": Field(np.int64),
             },
         )
+        self._choices: dict[int, tuple[str, ...]] = {}
         # As wide as the largest flattened window so far.
         self._means: npt.NDArray[np.float64] = np.zeros((0, 0))
         self._bases: npt.NDArray[np.float64] = np.zeros((0, _MOST_COMPONENTS, 0))
@@ -217,10 +218,17 @@ class SubPcaDetector(Detector):
         self._means[series, : length * n] = subspace.mean
         self._bases[series, :count, : length * n] = subspace.basis
         a.filled[series] = a.position[series] = 0
+        self._choices[series] = (
+            f"windows of {length} rows, {count} components for {100 * explained:g} % of what varies",
+        )
         self._prime(series, train[-(length - 1) :] if length > 1 else train[:0])
         scores = np.full(len(train), np.nan)
         scores[length - 1 :] = np.sqrt(np.max([part / unit for part, unit in zip(parts, units, strict=True)], axis=0))
         return scores
+
+    def choices(self, series: int) -> tuple[str, ...]:
+        """Window and components that were taken; see `Detector.choices`."""
+        return self._choices.get(series, ())
 
     def _prime(self, series: int, tail: npt.NDArray[np.float32]) -> None:
         """Put the end of the training part into the window."""

@@ -71,3 +71,20 @@ def test_with_hindsight_it_is_the_same_average():
     members = [kind().score_all(values, times, 300) for kind in MEMBERS]
     usual = [np.nanquantile(scores[:300], 0.99) for scores in members]
     np.testing.assert_allclose(auto, (2 * members[0] / usual[0] + members[1] / usual[1]) / 3)
+
+
+def test_it_says_what_it_chose_and_why():
+    rng = np.random.default_rng(0)
+    detector = create_detector("auto")
+    detector.reserve(1, 3)
+    values = rng.standard_normal((200, 3)).astype(np.float32)
+    values[:, 1] *= 1e5
+    values[:, 2] = rng.integers(0, 2, 200)
+    detector.fit(0, values, np.arange(200) * 10**9)
+    said = detector.choices(0)
+
+    assert said[0] == "patchbank: windows of 8, 32, 50 rows, some shortened because the training part has only 200 rows"
+    assert "patchbank: channels have units of their own: each is measured by its own deviation" in said
+    assert "patchbank: 1 of 3 channels hold only 0 and 1 and count a twentieth" in said
+    assert any(text.startswith("sub-pca: windows of 32 rows") for text in said)
+    assert create_detector("robust").choices(0) == ()
