@@ -5,6 +5,7 @@ from tests.tsad.detectors.test_contract import recording, rows_of
 from tsad.detectors.auto import AutoDetector
 from tsad.detectors.base import Unscored
 from tsad.detectors.patchbank import PatchBankDetector
+from tsad.detectors.registry import create_detector
 from tsad.detectors.sub_pca import SubPcaDetector
 from tsad.observations import RowFlag
 
