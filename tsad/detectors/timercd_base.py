@@ -77,6 +77,10 @@ class WindowNetworkDetector(Detector):
         """What runs the network: ``torch``, or ``onnx:`` and the name of the graph."""
         return self._runner.engine
 
+    def choices(self, series: int) -> tuple[str, ...]:  # noqa: ARG002 - the same for all
+        """What runs the network; see `Detector.choices`."""
+        return (f"{self.name}: the network runs by {self._runner.engine}",)
+
     @property
     def window(self) -> int:
         """Steps of context that one score uses."""

@@ -30,6 +30,7 @@ def nano(**options):
 
 def test_says_what_runs_it():
     assert nano().engine == "onnx:timercd-nano"
+    assert nano().choices(0) == ("timercd-nano: the network runs by onnx:timercd-nano",)
     assert nano(engine="torch").engine == "torch"
 
 
