@@ -30,7 +30,7 @@ def normalise(
     Examples
     --------
     >>> scaled, location, scale = normalise(np.array([[1.0, 3.0, 9.0]]), np.array([[True, True, False]]))
-    >>> scaled.round(2).tolist(), location.tolist(), scale.tolist()
+    >>> scaled.astype(float).round(2).tolist(), location.tolist(), scale.tolist()
     ([[-0.88, 0.88, 0.0]], [[2.0]], [[1.0]])
     """
     there = np.where(valid, values, 0.0)
