@@ -13,7 +13,7 @@ WITHOUT_DATA = (
     "access_events",
     "foundation",
 )
-WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start")
+WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start", "foundation_cold_start")
 
 named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]
 for name in named or WITHOUT_DATA:
