@@ -6,9 +6,23 @@ from typing import Any
 
 import msgspec
 
+from connectors.history.conditions import ActionRecord
 from tsad.alarms import AlarmTransition, Contribution, OddAttribute
+from tsad.lifecycle import AlarmCondition
 
-__all__ = ["EVENT_VERSION", "alarm_event", "encode_event", "event_time"]
+__all__ = ["ACTION_EVENTS", "EVENT_VERSION", "action_event", "alarm_event", "encode_event", "event_time"]
+
+ACTION_EVENTS = {
+    "acknowledge": "alarm.acknowledged",
+    "shelve": "alarm.shelved",
+    "unshelve": "alarm.unshelved",
+    "expire": "alarm.unshelved",
+    "take_out_of_service": "alarm.taken_out_of_service",
+    "return_to_service": "alarm.returned_to_service",
+    "comment": "alarm.commented",
+    "label": "alarm.labelled",
+}
+"""Types of the events that tell of operators' actions."""
 
 EVENT_VERSION = 1
 """Rises when a field changes its meaning or goes; fields may be added without."""
@@ -86,6 +100,50 @@ def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
             "summary": _summary(transition),
         },
     }
+
+
+def action_event(condition: AlarmCondition, record: ActionRecord) -> Mapping[str, Any]:
+    """The document that tells of what was done to an alarm.
+
+    `transition_seq` is that of the newest transition, so receivers order by both counts. Its time is wall time.
+    """
+    return {
+        "type": ACTION_EVENTS[record.kind],
+        "timestamp": event_time(record.at),
+        "data": {
+            "event_version": EVENT_VERSION,
+            "alarm_id": condition.alarm_id,
+            "episode_id": condition.episode_id,
+            "transition_seq": condition.transition_seq,
+            "action_seq": record.action_seq,
+            "state": record.state,
+            "previous_state": record.previous_state,
+            "severity": condition.severity,
+            "stream": condition.stream,
+            "asset": condition.asset,
+            "event_time_start": event_time(condition.started),
+            "by": record.by,
+            "comment": record.comment,
+            "until": None if record.until is None else event_time(record.until),
+            "label": record.label,
+            "summary": _action_summary(condition, record),
+        },
+    }
+
+
+def _action_summary(condition: AlarmCondition, record: ActionRecord) -> str:
+    done = {
+        "acknowledge": "was acknowledged",
+        "shelve": f"was shelved until {event_time(record.until or 0)}",
+        "unshelve": "was unshelved",
+        "expire": "is no longer shelved: its time is up",
+        "take_out_of_service": "was taken out of service",
+        "return_to_service": "was put back into service",
+        "comment": "was commented on",
+        "label": f"was labelled {record.label}",
+    }[record.kind]
+    why = f": {record.comment}" if record.comment else ""
+    return f"{condition.asset} {done} by {record.by}{why}"
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:

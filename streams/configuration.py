@@ -15,6 +15,7 @@ from connectors.webhooks.endpoint import DEFAULT_RETRY_WAITS, WebhookEndpoint
 from streams.errors import ConfigurationFileError
 from streams.retention import HistorySettings
 from tsad.events.settings import EventRateSettings, EventScoringSettings
+from tsad.lifecycle import AlarmPolicyLimits
 from tsad.settings import Duration, Frozen, StreamSettings
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "InspectionStream",
     "KafkaSourceSettings",
     "NumericStream",
+    "OperatorSettings",
     "Stream",
     "WebhookSettings",
     "load_configuration",
@@ -163,6 +165,16 @@ class WebhookSettings(Frozen):
         return self
 
 
+class OperatorSettings(Frozen):
+    """What operators may do."""
+
+    longest_shelving: Duration = Field(default=8 * 3600.0, gt=0, description="for how long an alarm may be shelved")
+
+    def limits(self) -> AlarmPolicyLimits:
+        """The limits in nanoseconds."""
+        return AlarmPolicyLimits(longest_shelving=round(self.longest_shelving * 1e9))
+
+
 class HttpSettings(Frozen):
     """The daemon's own HTTP door."""
 
@@ -191,6 +203,7 @@ class Configuration(Frozen):
     history: HistoryFileSettings = HistoryFileSettings()
     commit: CommitSettings = CommitSettings()
     webhooks: tuple[WebhookSettings, ...] = ()
+    alarms: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
 

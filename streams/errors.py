@@ -2,10 +2,11 @@
 
 StreamsError
 ├── ConfigurationFileError   the configuration cannot be read or is wrong; nothing was started
-└── StateMismatchError       the stored state belongs to other settings
+├── StateMismatchError       the stored state belongs to other settings
+└── AlarmNotFoundError       an alarm is asked for that there is not
 """
 
-__all__ = ["ConfigurationFileError", "StateMismatchError", "StreamsError"]
+__all__ = ["AlarmNotFoundError", "ConfigurationFileError", "StateMismatchError", "StreamsError"]
 
 
 class StreamsError(Exception):
@@ -18,3 +19,7 @@ class ConfigurationFileError(StreamsError, ValueError):
 
 class StateMismatchError(StreamsError):
     """The state in the history was made with other settings, and cannot be continued."""
+
+
+class AlarmNotFoundError(StreamsError):
+    """There is no such alarm."""

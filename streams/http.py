@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import uvicorn
 from fastapi import FastAPI, Query, Response
@@ -18,7 +18,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from connectors.errors import ConnectorError
 from connectors.webhooks import DeliveryStatus, OutboxEntry
 from streams.errors import StreamsError
+from streams.http_alarms import alarm_router
 from streams.service import Service
+from tsad.lifecycle import ConditionState
 
 __all__ = ["HttpServer", "create_application"]
 
@@ -79,6 +81,16 @@ class _ServiceCollector(Collector):
         for stream, count in statistics.drifting.copy().items():
             drifting.add_metric([stream], count)
         yield drifting
+        standing = GaugeMetricFamily("tsad_alarms", "Alarms by how they stand with operators", labels=["state"])
+        states = [condition.state for condition in self._service.pipeline.annunciator.conditions()]
+        for state in get_args(ConditionState):
+            standing.add_metric([state], states.count(state))
+        yield standing
+        yield CounterMetricFamily(
+            "tsad_alarm_transitions_not_announced",
+            "Transitions of alarms that are shelved or out of service",
+            value=statistics.quiet_transitions,
+        )
         yield CounterMetricFamily("tsad_commits", "Transactions committed", value=statistics.commits)
         health = self._service.source.health
         yield GaugeMetricFamily("tsad_source_connected", "Whether the source can be read", value=health.connected)
@@ -166,6 +178,7 @@ def create_application(service: Service) -> FastAPI:
             "problems": service.problems(),
         }
 
+    app.include_router(alarm_router(service))
     return app
 
 

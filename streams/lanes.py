@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from connectors.alarm_event import alarm_event, encode_event
 from connectors.decoding import NumericDecoder, Rejected
 from connectors.history.database import StoredSnapshot
 from connectors.sources.base import Position, RecordBatch
@@ -22,7 +21,7 @@ from tsad.alarms import AlarmTransition
 from tsad.observations import ObservationBatch, ObservationStatus
 from tsad.stream_output import FitReport
 
-__all__ = ["Lane", "LaneOutput", "NumericLane", "StatefulLane", "StoredState", "encode_transition"]
+__all__ = ["Lane", "LaneOutput", "NumericLane", "StatefulLane", "StoredState"]
 
 
 @dataclass(slots=True)
@@ -227,11 +226,6 @@ class NumericLane:
         """See `StatefulLane.restore`."""
         self._series.restore(*self._stored.opened(streaming, fitted))
         self._stored.continued(self._series.engine.model_count)
-
-
-def encode_transition(transition: AlarmTransition) -> bytes:
-    """The body of a transition's webhook."""
-    return encode_event(alarm_event(transition))
 
 
 def _future(batches: Sequence[RecordBatch], aside: ObservationBatch, index: int) -> tuple[RecordBatch, Rejected]:

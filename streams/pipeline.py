@@ -11,12 +11,13 @@ import structlog
 from connectors.errors import HistoryError
 from connectors.history.database import Commit, History
 from connectors.sources.base import Gap, Position, RecordBatch
-from connectors.webhooks.endpoint import WebhookEndpoint, deliveries_for
+from connectors.webhooks.endpoint import WebhookEndpoint
+from streams.annunciator import Annunciator
 from streams.configuration import Configuration, EventStream, NumericStream, Stream
 from streams.errors import StateMismatchError
 from streams.event_lane import EventLane
 from streams.inspection_lane import InspectionLane
-from streams.lanes import Lane, LaneOutput, NumericLane, StatefulLane, encode_transition
+from streams.lanes import Lane, LaneOutput, NumericLane, StatefulLane
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
 from tsad.stream_output import FitReport
@@ -74,8 +75,7 @@ class Pipeline:
     ) -> None:
         self._configuration = configuration
         self._history = history
-        self._endpoints = tuple(endpoints)
-        self._now = now
+        self.annunciator = Annunciator(history, endpoints, limits=configuration.alarms.limits(), now=now)
         self.statistics = Statistics()
         numbers = history.stream_ids(configuration.scored_by())
         self._lanes: list[Lane] = [_lane(stream, numbers) for stream in configuration.streams]
@@ -183,14 +183,6 @@ class Pipeline:
 
     def _tell(self, transition: AlarmTransition) -> None:
         self._commit.transitions.append(transition)
-        self._commit.deliveries += deliveries_for(
-            self._endpoints,
-            alarm_id=transition.alarm_id,
-            transition_seq=transition.transition_seq,
-            event_type=transition.kind,
-            body=encode_transition(transition),
-            created_at=self._now(),
-        )
         self._commit.counts[transition.stream, transition.kind] += 1
 
     def note_gaps(self, gaps: Sequence[Gap]) -> None:
@@ -255,7 +247,11 @@ class Pipeline:
         if snapshot:
             commit.snapshots = [stored for lane in self._stateful for stored in lane.snapshots(dict(self.positions))]
         try:
-            self._history.commit(commit)
+            with self.annunciator.lock:
+                quiet = self.annunciator.take(commit.transitions, commit)
+                self._history.commit(commit)
+                self.annunciator.taken()
+            self.statistics.quiet_transitions += quiet
         except HistoryError:
             for lane in self._stateful if snapshot else ():
                 lane.store_models_again()

@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 0.2
 _QUEUED_POLLS = 8
 _EXPIRE_EVERY = 600.0
+_UNSHELVE_EVERY = 1.0
 _DRAIN_SECONDS = 10.0
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 
@@ -185,7 +186,7 @@ class Service:
 
     def _work(self) -> None:
         settings = self.configuration.commit
-        last_commit = last_snapshot = last_expiry = self._monotonic()
+        last_commit = last_snapshot = last_expiry = last_unshelving = self._monotonic()
         while True:
             ended = self._stop.is_set() or (self._read_out.is_set() and self._queue.empty())
             if ended:
@@ -204,10 +205,22 @@ class Service:
                     break
                 last_commit = now
                 last_snapshot = now if snapshot else last_snapshot
+            if now - last_unshelving >= _UNSHELVE_EVERY:
+                last_unshelving = now
+                self._unshelve()
             if now - last_expiry >= _EXPIRE_EVERY:
                 last_expiry = now
                 self._expire()
         self._commit(snapshot=True)
+
+    def _unshelve(self) -> None:
+        try:
+            ended = self.pipeline.annunciator.expire()
+        except HistoryError as error:
+            _log.error("shelvings were not ended; tried again", problem=str(error))
+            return
+        if ended:
+            self.sender.notify()
 
     def _expire(self) -> None:
         try:

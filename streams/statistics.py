@@ -18,6 +18,8 @@ class Statistics:
         Learnt series by stream.
     drifting
         Series whose quiet scores have become larger than when they were learnt, by stream.
+    quiet_transitions
+        Transitions that were not told to receivers, because their alarm is shelved or out of service.
     commits, records
         Transactions, and the records in them.
     """
@@ -26,6 +28,7 @@ class Statistics:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.fitted: dict[str, int] = {}
         self.drifting: dict[str, int] = {}
+        self.quiet_transitions = 0
         self.commits = 0
         self.records = 0
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tsad_cli import (
+    alarms,
     backtest,
     datasets,
     demo,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("run")(service.run)
 app.command("check")(service.check)
+app.add_typer(alarms.alarms, name="alarms")
 app.add_typer(service.webhooks, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("backtest")(backtest.backtest)

@@ -14,11 +14,13 @@ import duckdb
 import pyarrow as pa
 
 from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
+from connectors.history.conditions import ActionRecord, write_actions, write_conditions
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
 from connectors.sources.base import Position
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.outbox import enqueue
 from tsad.alarms import AlarmTransition
+from tsad.lifecycle import AlarmCondition
 
 __all__ = ["Commit", "DeadLetter", "History", "StoredSnapshot"]
 
@@ -73,6 +75,8 @@ class Commit:
         What happened how often, by ``(stream, name)``.
     snapshots
         Engine states to replace the stored ones.
+    conditions, actions
+        How alarms stand with their operators now, and what was done to them.
     """
 
     positions: dict[Position, int] = field(default_factory=dict)
@@ -82,6 +86,8 @@ class Commit:
     series: list[tuple[int, int, str, tuple[str, ...]]] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     snapshots: list[StoredSnapshot] = field(default_factory=list)
+    conditions: list[AlarmCondition] = field(default_factory=list)
+    actions: list[ActionRecord] = field(default_factory=list)
     records: int = 0
 
     def append(self, table: str, rows: pa.Table) -> None:
@@ -165,6 +171,8 @@ class History:
         for step in range(version, SCHEMA_VERSION):
             for statement in MIGRATIONS[step]:
                 connection.execute(statement)
+        for statement in TABLES:
+            connection.execute(statement)
         connection.execute("UPDATE schema_version SET version = ?", [SCHEMA_VERSION])
         connection.execute("COMMIT")
 
@@ -213,6 +221,8 @@ class History:
             )
         if commit.transitions:
             self._write_transitions(connection, commit.transitions)
+        write_conditions(connection, commit.conditions)
+        write_actions(connection, commit.actions)
         if commit.deliveries:
             enqueue(connection, commit.deliveries)
         if commit.counts:

@@ -1,5 +1,6 @@
 """The tables of the history file, and the version that tells whether this program can read it."""
 
+from connectors.history.conditions import CONDITION_TABLES
 from connectors.webhooks.outbox import OUTBOX_TABLES
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
@@ -59,6 +60,7 @@ TABLES: tuple[str, ...] = (
         stream TEXT NOT NULL, kind TEXT NOT NULL, positions JSON NOT NULL, arrays BLOB NOT NULL, extra JSON NOT NULL,
         PRIMARY KEY (stream, kind))""",
     *OUTBOX_TABLES,
+    *CONDITION_TABLES,
 )
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -72,4 +74,4 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         ),
     ),
 }  # fmt: skip
-"""What leads from each version to the next."""
+"""What leads from each version to the next, besides tables that are new."""

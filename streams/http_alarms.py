@@ -1,0 +1,189 @@
+"""Alarms over HTTP: how they stand, what was done to them, and doing it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from connectors.alarm_event import event_time
+from connectors.errors import HistoryError
+from streams.errors import AlarmNotFoundError
+from streams.service import Service
+from tsad.alarm_kpis import alarm_kpis
+from tsad.lifecycle import Action, ActionRefusedError, AlarmCondition, ConditionState, Label
+
+__all__ = ["alarm_router", "condition_as_dict"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Text = Annotated[str, Field(max_length=2_000)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    by: Annotated[str, Field(min_length=1, max_length=200, description="who does it")]
+    comment: _Text = ""
+
+
+class AcknowledgeRequest(_Request):
+    """Somebody has seen the alarm."""
+
+
+class ShelveRequest(_Request):
+    """Keep an alarm quiet until a time, or for some minutes."""
+
+    comment: Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
+    until: AwareDatetime | None = None
+    minutes: Annotated[float | None, Field(gt=0, le=1e6)] = None
+    one_shot: Annotated[bool, Field(description="it ends when the alarm clears, if that is earlier")] = False
+
+
+class ReasonRequest(_Request):
+    """An action that needs a reason."""
+
+    comment: Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
+
+
+class LabelRequest(_Request):
+    """What the newest episode was: a real problem, a false alarm, or a known event."""
+
+    label: Label
+
+
+def condition_as_dict(condition: AlarmCondition) -> dict[str, Any]:
+    """How an alarm stands, as JSON-ready values."""
+    shown = asdict(condition)
+    for name in ("started", "changed", "shelved_until"):
+        shown[name] = None if shown[name] is None else event_time(shown[name])
+    return {"alarm_id": shown.pop("alarm_id"), "state": condition.state, **shown}
+
+
+def alarm_router(service: Service) -> APIRouter:
+    """The routes under ``/api/v1/alarms``."""
+    router = APIRouter(prefix="/api/v1/alarms", tags=["alarms"])
+    annunciator = service.pipeline.annunciator
+
+    def answered(response: Response, run: Callable[[], AlarmCondition]) -> dict[str, Any]:
+        try:
+            shown = condition_as_dict(run())
+        except AlarmNotFoundError as error:
+            response.status_code = 404
+            return {"error": str(error)}
+        except ActionRefusedError as error:
+            response.status_code = 409
+            return {"error": str(error)}
+        except HistoryError as error:
+            response.status_code = 503
+            return {"error": str(error)}
+        service.sender.notify()
+        return shown
+
+    @router.get("")
+    def alarms(
+        state: Annotated[ConditionState | None, Query()] = None,
+        stream: str | None = None,
+        asset: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> list[dict[str, Any]]:
+        """Alarms and how they stand, the newest change first."""
+        found = [
+            one
+            for one in annunciator.conditions()
+            if (state is None or one.state == state)
+            and (stream is None or one.stream == stream)
+            and (asset is None or one.asset == asset)
+        ]
+        return [condition_as_dict(one) for one in found[:limit]]
+
+    @router.get("/kpis")
+    def kpis(days: Annotated[float, Query(gt=0, le=366)] = 1.0) -> dict[str, Any]:
+        """Rate, floods, most frequent, chattering, fleeting and standing alarms of the last days of event time."""
+        with service.history.cursor() as cursor:
+            rows = cursor.execute(
+                "SELECT dense_rank() OVER (ORDER BY alarm_id), epoch_ns(started), coalesce(epoch_ns(ended), -1), "
+                "max(epoch_ns(coalesce(ended, started))) OVER () FROM episodes"
+            ).fetchall()
+        newest = max((row[3] for row in rows), default=0) + 1
+        since = newest - round(days * 86_400e9)
+        table = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
+        found = asdict(alarm_kpis(table[:, 0], table[:, 1], table[:, 2], since, newest))
+        shown = {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in found.items()}
+        return {"since": event_time(max(since, 0)), "until": event_time(newest), **shown}
+
+    @router.get("/{alarm_id}")
+    def alarm(alarm_id: str, response: Response) -> dict[str, Any]:
+        """One alarm with its newest transitions, and the trail of what was done to it."""
+        try:
+            shown = condition_as_dict(annunciator.condition(alarm_id))
+        except AlarmNotFoundError as error:
+            response.status_code = 404
+            return {"error": str(error)}
+        with service.history.cursor() as cursor:
+            shown["transitions"] = _rows(
+                cursor.execute(
+                    "SELECT kind, episode_id, transition_seq, severity, time, score, threshold, p_value, one_in_days, "
+                    "details FROM alarm_transitions WHERE alarm_id = ? ORDER BY transition_seq DESC LIMIT 200",
+                    [alarm_id],
+                )
+            )
+            shown["actions"] = _rows(
+                cursor.execute("SELECT * FROM alarm_actions WHERE alarm_id = ? ORDER BY action_seq DESC", [alarm_id])
+            )
+        return shown
+
+    @router.post("/{alarm_id}/acknowledge")
+    def acknowledge(alarm_id: str, request: AcknowledgeRequest, response: Response) -> dict[str, Any]:
+        """Say that the newest episode was seen."""
+        action = Action("acknowledge", request.by, request.comment)
+        return answered(response, lambda: annunciator.act(alarm_id, action))
+
+    @router.post("/{alarm_id}/shelve")
+    def shelve(alarm_id: str, request: ShelveRequest, response: Response) -> dict[str, Any]:
+        """Keep the alarm quiet for a while."""
+        until = request.until
+        if until is None and request.minutes is not None:
+            until = annunciator.now() + timedelta(minutes=request.minutes)
+        ns = None if until is None else (until - _EPOCH) // timedelta(microseconds=1) * 1_000
+        action = Action("shelve", request.by, request.comment, ns, request.one_shot)
+        return answered(response, lambda: annunciator.act(alarm_id, action))
+
+    @router.post("/{alarm_id}/label")
+    def label(alarm_id: str, request: LabelRequest, response: Response) -> dict[str, Any]:
+        """Say what the newest episode was."""
+        action = Action("label", request.by, request.comment, label=request.label)
+        return answered(response, lambda: annunciator.act(alarm_id, action))
+
+    def simple(path: str, kind: Literal["unshelve", "return_to_service"], text: str) -> None:
+        def run(alarm_id: str, request: AcknowledgeRequest, response: Response) -> dict[str, Any]:
+            action = Action(kind, request.by, request.comment)
+            return answered(response, lambda: annunciator.act(alarm_id, action))
+
+        router.post(f"/{{alarm_id}}/{path}", name=kind, description=text)(run)
+
+    def reasoned(path: str, kind: Literal["comment", "take_out_of_service"], text: str) -> None:
+        def run(alarm_id: str, request: ReasonRequest, response: Response) -> dict[str, Any]:
+            action = Action(kind, request.by, request.comment)
+            return answered(response, lambda: annunciator.act(alarm_id, action))
+
+        router.post(f"/{{alarm_id}}/{path}", name=kind, description=text)(run)
+
+    simple("unshelve", "unshelve", "Let a shelved alarm announce itself again.")
+    simple("return-to-service", "return_to_service", "Put an alarm back into service.")
+    reasoned("take-out-of-service", "take_out_of_service", "Keep an alarm quiet until it is put back.")
+    reasoned("comment", "comment", "Leave a remark in the trail.")
+    return router
+
+
+def _rows(cursor: Any) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description or ()]
+    return [
+        {
+            name: value.isoformat() + "Z" if isinstance(value, datetime) else value
+            for name, value in zip(names, row, strict=True)
+        }
+        for row in cursor.fetchall()
+    ]

@@ -1,0 +1,173 @@
+"""`tsad alarms`: how alarms stand, and what operators do about them, over the running daemon's HTTP door."""
+
+import getpass
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tsad_cli.output import AsJson
+
+__all__ = ["alarms"]
+
+alarms = typer.Typer(no_args_is_help=True, help="How alarms stand with their operators. Asks the running daemon.")
+
+_Configuration = Annotated[Path, typer.Argument(metavar="CONFIG", help="The daemon's YAML file.")]
+_Alarm = Annotated[str, typer.Argument(metavar="ALARM_ID", help="As `tsad alarms list` shows it.")]
+_By = Annotated[str | None, typer.Option(help="Who does it; default: your user name.")]
+_Comment = Annotated[str, typer.Option(help="A remark for the trail.")]
+_Reason = Annotated[str, typer.Option("--reason", help="Why.")]
+_SHOWN = ("alarm_id", "state", "severity", "asset", "stream", "started", "acknowledged_by", "shelved_until")
+
+
+def _fail(message: object) -> typer.Exit:
+    typer.echo(f"tsad alarms: {message}", err=True)
+    return typer.Exit(1)
+
+
+def _call(config: Path, method: str, path: str, **options: Any) -> Any:
+    """Ask the daemon.
+
+    Raises
+    ------
+    typer.Exit
+        It does not answer, or refuses.
+    """
+    import httpx
+
+    from streams.configuration import load_configuration
+    from streams.errors import StreamsError
+
+    try:
+        http = load_configuration(config).http
+    except StreamsError as error:
+        typer.echo(f"tsad alarms: {error}", err=True)
+        raise typer.Exit(2) from error
+    base = f"http://{http.host}:{http.port}"
+    try:
+        answer = httpx.request(method, f"{base}/api/v1/alarms{path}", timeout=10, trust_env=False, **options)
+    except httpx.HTTPError as error:
+        raise _fail(f"no daemon answers at {base} ({error}); start it with `tsad run`, or check http.port") from error
+    if answer.status_code != httpx.codes.OK:
+        told = answer.json()
+        raise _fail(told.get("error") or told)
+    return answer.json()
+
+
+def _done(config: Path, alarm_id: str, action: str, by: str | None, body: dict[str, Any], *, as_json: bool) -> None:
+    shown = _call(config, "POST", f"/{alarm_id}/{action}", json={"by": by or getpass.getuser(), **body})
+    typer.echo(json.dumps(shown, indent=2) if as_json else f"{shown['asset']}: {shown['state']}")
+
+
+@alarms.command("list")
+def list_alarms(
+    config: _Configuration,
+    state: Annotated[str | None, typer.Option(help="Such as active_unacknowledged, shelved, normal.")] = None,
+    asset: Annotated[str | None, typer.Option(help="Of one asset.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List alarms and how they stand.
+
+    Example: tsad alarms list plant.yaml --state active_unacknowledged
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    given = {"state": state, "asset": asset, "limit": limit}
+    found = _call(config, "GET", "", params={name: value for name, value in given.items() if value is not None})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table = Table(*(name.replace("_", " ") for name in _SHOWN))
+    for one in found:
+        table.add_row(*("" if one[name] is None else str(one[name]) for name in _SHOWN))
+    Console().print(table)
+
+
+@alarms.command("show")
+def show(config: _Configuration, alarm_id: _Alarm) -> None:
+    """Print an alarm with its transitions and the trail of what was done to it, as JSON.
+
+    Example: tsad alarms show plant.yaml alm_3d498009635b5f77eea96baf
+    """
+    typer.echo(json.dumps(_call(config, "GET", f"/{alarm_id}"), indent=2))
+
+
+@alarms.command("acknowledge")
+def acknowledge(
+    config: _Configuration, alarm_id: _Alarm, by: _By = None, comment: _Comment = "", as_json: AsJson = False
+) -> None:
+    """Say that the newest episode was seen.
+
+    Example: tsad alarms acknowledge plant.yaml alm_3d498009635b5f77eea96baf --comment "valve checked"
+    """
+    _done(config, alarm_id, "acknowledge", by, {"comment": comment}, as_json=as_json)
+
+
+@alarms.command("shelve")
+def shelve(
+    config: _Configuration,
+    alarm_id: _Alarm,
+    reason: _Reason,
+    minutes: Annotated[float, typer.Option(help="For how long.")],
+    one_shot: Annotated[bool, typer.Option(help="Only until it clears.")] = False,
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep an alarm quiet for a while. It is still judged and written, and not told to receivers.
+
+    Example: tsad alarms shelve plant.yaml alm_3d498009635b5f77eea96baf --minutes 60 --reason cleaning
+    """
+    body = {"comment": reason, "minutes": minutes, "one_shot": one_shot}
+    _done(config, alarm_id, "shelve", by, body, as_json=as_json)
+
+
+@alarms.command("unshelve")
+def unshelve(
+    config: _Configuration, alarm_id: _Alarm, by: _By = None, comment: _Comment = "", as_json: AsJson = False
+) -> None:
+    """Let a shelved alarm announce itself again.
+
+    Example: tsad alarms unshelve plant.yaml alm_3d498009635b5f77eea96baf
+    """
+    _done(config, alarm_id, "unshelve", by, {"comment": comment}, as_json=as_json)
+
+
+@alarms.command("take-out-of-service")
+def take_out_of_service(
+    config: _Configuration, alarm_id: _Alarm, reason: _Reason, by: _By = None, as_json: AsJson = False
+) -> None:
+    """Keep an alarm quiet until it is put back.
+
+    Example: tsad alarms take-out-of-service plant.yaml alm_3d498009635b5f77eea96baf --reason overhaul
+    """
+    _done(config, alarm_id, "take-out-of-service", by, {"comment": reason}, as_json=as_json)
+
+
+@alarms.command("return-to-service")
+def return_to_service(
+    config: _Configuration, alarm_id: _Alarm, by: _By = None, comment: _Comment = "", as_json: AsJson = False
+) -> None:
+    """Put an alarm back into service.
+
+    Example: tsad alarms return-to-service plant.yaml alm_3d498009635b5f77eea96baf
+    """
+    _done(config, alarm_id, "return-to-service", by, {"comment": comment}, as_json=as_json)
+
+
+@alarms.command("label")
+def label(
+    config: _Configuration,
+    alarm_id: _Alarm,
+    what: Annotated[str, typer.Argument(metavar="true|false|known")],
+    by: _By = None,
+    comment: _Comment = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what the newest episode was: a real problem, a false alarm, or a known event.
+
+    Example: tsad alarms label plant.yaml alm_3d498009635b5f77eea96baf false --comment "planned restart"
+    """
+    _done(config, alarm_id, "label", by, {"label": what, "comment": comment}, as_json=as_json)
