@@ -180,6 +180,7 @@ class HttpSettings(Frozen):
 
     enabled: bool = True
     host: str = "127.0.0.1"
+    console: bool = Field(default=True, description="serve the operators' console under /console")
     port: int = Field(default=8350, ge=0, le=65535, description="0 takes a free one")
 
     @model_validator(mode="after")

@@ -100,7 +100,8 @@ def play(
         )
         view = stack.enter_context(View(console, receiver.inbox, feed.title, quiet=quiet))
         view.note(
-            f"{feed.title}\nbroker {address}, daemon http://127.0.0.1:{port}, files in {directory}\n"
+            f"{feed.title}\nconsole http://127.0.0.1:{port}/console/\n"
+            f"broker {address}, daemon http://127.0.0.1:{port}, files in {directory}\n"
             f"accepted: {feed.false_alarms_per_day:g} false alarms a day and asset, in"
             f" {24 * feed.scored_days:.1f} asset-hours that will be scored; a plant accepts far fewer"
         )

@@ -81,6 +81,10 @@ def run(
             service = Service(configuration, source, history, relearn=relearn or ())
             if configuration.http.enabled:
                 app = create_application(service)
+                if configuration.http.console:
+                    from streams.console.pages import attach_console
+
+                    attach_console(app, service)
                 server = HttpServer(app, configuration.http.host, configuration.http.port)
                 server.start()
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,1 @@
+"""The operators' console in the browser, on the daemon's HTTP door."""

@@ -1,0 +1,201 @@
+"""What the console shows, read from the running service and its history: plain values, no widgets."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from connectors.alarm_event import alarm_event, event_time
+from streams.http_alarms import condition_as_dict
+from streams.service import Service
+from tsad.alarms import AlarmTransition, Contribution, OddAttribute, Verdict
+
+__all__ = ["Curve", "alarm_rows", "asset_states", "curve_of", "health", "newest_words", "timeline"]
+
+_AROUND_NS = 10 * 60 * 10**9
+_MOST_POINTS = 2_000
+# The worst state of an asset's alarms is the asset's.
+_WORST = (
+    "active_unacknowledged", "active_acknowledged", "returned_unacknowledged", "out_of_service", "shelved", "normal",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The leading channel around an episode.
+
+    Attributes
+    ----------
+    channel
+        Its name.
+    points, p_values
+        ``[time in ms UTC, value]``; p-values of the rows that have one.
+    lower, upper, expected
+        The usual band when the alarm was last told; None where none is known.
+    started, ended
+        The episode, ms UTC; `ended` is None while it stands.
+    """
+
+    channel: str
+    points: list[list[float]]
+    p_values: list[list[float]]
+    lower: float | None
+    upper: float | None
+    expected: float | None
+    started: int
+    ended: int | None
+
+
+def health(service: Service) -> dict[str, Any]:
+    """How the service does, in a few figures."""
+    statistics = service.pipeline.statistics
+    source = service.source.health
+    states = [one.state for one in service.pipeline.annunciator.conditions()]
+    return {
+        "ready": not service.problems(),
+        "problems": service.problems(),
+        "records": statistics.records,
+        "lag": source.lag,
+        "learnt": sum(statistics.fitted.values()),
+        "drifting": sum(statistics.drifting.values()),
+        "dead_letters": sum(n for (_, name), n in statistics.counts.copy().items() if name.startswith("dead_letter_")),
+        "webhooks_pending": sum(service.outbox.pending().values()),
+        "unacknowledged": sum(state.endswith("unacknowledged") for state in states),
+    }
+
+
+def alarm_rows(service: Service) -> list[dict[str, Any]]:
+    """Alarms as rows of a table, unacknowledged ones first, the newest change first among equals."""
+    rows = [
+        {**condition_as_dict(one), "started": _clock(one.started), "changed": _clock(one.changed)}
+        for one in service.pipeline.annunciator.conditions()
+    ]
+    return sorted(rows, key=lambda row: not row["state"].endswith("unacknowledged"))
+
+
+def _clock(ns: int) -> str:
+    """A time for people: UTC, to the second."""
+    return event_time(ns // 10**9 * 10**9).replace("T", " ")
+
+
+def asset_states(service: Service) -> list[tuple[str, str, str]]:
+    """Stream, asset and worst state of every asset that is known, troubled ones first."""
+    found: dict[tuple[str, str], str] = {}
+    with service.history.cursor() as cursor:
+        rows = cursor.execute("SELECT s.name, r.asset FROM series r JOIN streams s USING (stream_id)").fetchall()
+    for stream, asset in rows:
+        found[stream, asset] = "normal"
+    for one in service.pipeline.annunciator.conditions():
+        key = one.stream, one.asset
+        found[key] = min(found.get(key, "normal"), one.state, key=_WORST.index)
+    return sorted(((*key, state) for key, state in found.items()), key=lambda one: (_WORST.index(one[2]), one[:2]))
+
+
+def _transition(row: tuple[Any, ...], names: list[str]) -> AlarmTransition:
+    told = dict(zip(names, row, strict=True))
+    details = json.loads(told.pop("details"))
+    told["contributions"] = tuple(Contribution(**one) for one in details["contributions"])
+    told["verdicts"] = tuple(Verdict(**one) for one in details["verdicts"])
+    told["attributes"] = tuple(
+        OddAttribute(**{**one, "expected": tuple(map(tuple, one["expected"]))}) for one in details.get("attributes", ())
+    )
+    return AlarmTransition(**told)
+
+
+_TRANSITION = (
+    "SELECT kind, alarm_id, episode_id, transition_seq, stream, asset, state, previous_state, severity, "
+    "epoch_ns(time) AS time, epoch_ns(started) AS started, score, threshold, p_value, one_in_days, details, partition, "
+    'record_offset AS "offset" FROM alarm_transitions '
+)
+
+
+def newest_words(service: Service, alarm_id: str) -> dict[str, Any] | None:
+    """The event of the newest transition that says why the alarm was raised; None where there is none."""
+    with service.history.cursor() as cursor:
+        cursor.execute(
+            _TRANSITION + "WHERE alarm_id = ? AND kind NOT IN ('alarm.cleared', 'stream.resumed') "
+            "ORDER BY transition_seq DESC LIMIT 1",
+            [alarm_id],
+        )
+        names = [column[0] for column in cursor.description or ()]
+        row = cursor.fetchone()
+    return None if row is None else dict(alarm_event(_transition(row, names))["data"])
+
+
+def curve_of(service: Service, words: dict[str, Any], started: int, ended: int | None) -> Curve | None:
+    """The channel that carries most of an alarm, ten minutes around its episode; None for alarms without channels.
+
+    Parameters
+    ----------
+    service, words
+        The service, and what `newest_words` gave.
+    started, ended
+        The episode, ns UTC; None while it stands.
+    """
+    if not words["contributions"]:
+        return None
+    lead = words["contributions"][0]
+    last = 2**62 if ended is None else ended + _AROUND_NS
+    with service.history.cursor() as cursor:
+        found = _points(cursor, words["stream"], words["asset"], lead["channel"], started - _AROUND_NS, last)
+    step = max(1, len(found) // _MOST_POINTS)
+    return Curve(
+        lead["channel"],
+        [[time, value] for time, value, _ in found[::step] if value is not None],
+        [[time, p] for time, _, p in found[::step] if p is not None],
+        lead["lower"], lead["upper"], lead["expected"], started // 10**6, None if ended is None else ended // 10**6,
+    )  # fmt: skip
+
+
+def _points(
+    cursor: duckdb.DuckDBPyConnection, stream: str, asset: str, channel: str, first: int, last: int
+) -> list[tuple[int, float | None, float | None]]:
+    """Time in ms, value and p-value: the rows that were kept, and one-minute means where there are none."""
+    place = cursor.execute(
+        "SELECT stream_id, series, list_position(channels, ?) FROM series JOIN streams USING (stream_id) "
+        "WHERE name = ? AND asset = ?",
+        [channel, stream, asset],
+    ).fetchone()
+    if place is None or not place[2]:
+        return []
+    stream_id, series, column = place
+    rows = cursor.execute(
+        'SELECT epoch_ms(time), "values"[?], p_value FROM samples WHERE stream_id = ? AND series = ? '
+        "AND epoch_ns(time) BETWEEN ? AND ? AND flags & 8 = 0",
+        [column, stream_id, series, first, last],
+    ).fetchall()
+    minutes = cursor.execute(
+        "SELECT epoch_ms(minute), mean, NULL FROM rollups WHERE stream_id = ? AND series = ? AND channel = ? "
+        "AND epoch_ns(minute) BETWEEN ? AND ?",
+        [stream_id, series, column - 1, first, last],
+    ).fetchall()
+    covered = {time // 60_000 for time, *_ in rows}
+    return sorted(rows + [one for one in minutes if one[0] // 60_000 not in covered])
+
+
+def timeline(service: Service, alarm_id: str) -> list[dict[str, str]]:
+    """Transitions, operators' actions and deliveries of an alarm, the newest first."""
+    with service.history.cursor() as cursor:
+        transitions = cursor.execute(
+            "SELECT epoch_ns(time), kind, severity FROM alarm_transitions WHERE alarm_id = ? "
+            "ORDER BY transition_seq DESC LIMIT 100",
+            [alarm_id],
+        ).fetchall()
+        actions = cursor.execute(
+            'SELECT epoch_ns("time"), kind, operator, comment, label FROM alarm_actions WHERE alarm_id = ? '
+            "ORDER BY action_seq DESC LIMIT 100",
+            [alarm_id],
+        ).fetchall()
+        deliveries = cursor.execute(
+            "SELECT epoch_ns(created_at), event_type, endpoint, status, attempts FROM outbox WHERE alarm_id = ? "
+            "ORDER BY transition_seq DESC LIMIT 100",
+            [alarm_id],
+        ).fetchall()
+    found = [(time, "alarm", f"{kind}, {severity}") for time, kind, severity in transitions]
+    for time, kind, operator, comment, label in actions:
+        text = f"{kind} {label or ''}".strip() + f" by {operator}" + (f": {comment}" if comment else "")
+        found.append((time, "operator", text))
+    for time, event, endpoint, status, attempts in deliveries:
+        found.append((time, "webhook", f"{event} to {endpoint}: {status} after {attempts} attempts"))
+    return [{"time": _clock(time), "what": what, "text": text} for time, what, text in sorted(found, reverse=True)]
