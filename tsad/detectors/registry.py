@@ -22,6 +22,7 @@ _CLASSES = {
     "sub-pca": ("tsad.detectors.sub_pca", "SubPcaDetector"),
     "autoencoder": ("tsad.detectors.autoencoder", "AutoencoderDetector"),
     "timercd-nano": ("tsad.detectors.timercd_nano", "TimercdNanoDetector"),
+    "themis": ("tsad.detectors.themis", "ThemisDetector"),
 }
 
 # Found by name, but in no list of what works as it is: they need something that the user brings.

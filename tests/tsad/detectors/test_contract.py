@@ -13,7 +13,7 @@ from tsad.observations import RowBatch, RowFlag
 QUICK: dict[str, dict[str, int]] = {}
 TRAIN, CHANNELS = 300, 3
 # Rows of each of two series that are interleaved and cut; a network of the foundation tier takes milliseconds for each.
-INTERLEAVED = {"timercd-nano": 3}
+INTERLEAVED = {"timercd-nano": 3, "themis": 3}
 
 
 @pytest.fixture(params=detector_names())
