@@ -1,4 +1,4 @@
-"""Chronos models with random weights, in the layouts of the released ones: ``python -m benchmarks.chronos_models``.
+"""Chronos models with random weights, in the layouts of the released ones: ``python -m tests.tsad.foundation.chronos_models``.
 
 They judge nothing: tests read them, speed is measured with them, and they are the control beside trained encoders.
 """
