@@ -34,8 +34,8 @@ _EARLY = "early/"
 class StreamEngine:
     """Runs one stream: quality, alignment, warm-up, detectors, calibration, fusion, alarms.
 
-    A new series is first watched by a light detector (`StreamSettings.early`), which needs few rows; when the training
-    part is full, the stream's own detectors take over. Rows and fits of that first time say so.
+    Where `StreamSettings.early` asks for it, a new series is first watched by a light detector, which needs few rows;
+    when the training part is full, the stream's own detectors take over. Rows and fits of that first time say so.
 
     The result depends only on the order of observations within each series (and, for silence, within each source
     partition): not on how they were cut into batches, not on a clock, not on other series.

@@ -124,9 +124,8 @@ class StreamSettings(Frozen):
         default_factory=dict, description="physical range by channel; values outside count as missing"
     )
     train_rows: int = Field(default=600, ge=80, description="rows from which a new series is learnt")
-    early: EarlySettings | None = Field(
-        default_factory=EarlySettings, description="who watches a series until then; null: nobody"
-    )
+    # Off by default: on plants with regimes it breaks its promise (docs/daemon.md, "Before a series is learnt").
+    early: EarlySettings | None = Field(default=None, description="who watches a series until then; default: nobody")
     hold_rows: int = Field(default=3, ge=0, description="for how many steps a value may stand in for a missing one")
     allowed_delay: Duration = Field(default=0.0, description="how far out of order observations may come")
     cell: Literal["first", "last", "mean"] = Field(

@@ -152,8 +152,6 @@ def stream_settings(
         # A stream's name has no room for blanks and slashes.
         name=re.sub(r"[^A-Za-z0-9_.\-]", "_", series.dataset)[:100] or "recording",
         step=step,
-        # Only the test part counts, and what watches a series before it is learnt changes nothing there.
-        early=None,
         channels=series.channels,
         train_rows=series.train_length,
         detectors=tuple(detectors),

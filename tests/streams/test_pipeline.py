@@ -47,6 +47,7 @@ CHANGES = [
     {},
     {"streams": [stream(history={"keep": "notable", "surroundings_rows": 5})]},
     {"streams": [stream(detectors=["robust", "sub-pca"], silent_after=20)]},
+    {"streams": [stream(detectors=["sub-pca"], early={})]},
 ]
 
 
