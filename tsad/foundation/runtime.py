@@ -1,9 +1,10 @@
 """Networks as plain functions of arrays, by ONNX Runtime or by torch."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +151,18 @@ def check_device(device: str) -> None:
         raise ConfigurationError(f"device is {device!r} but torch sees no GPU; choose cpu")
 
 
+@lru_cache(maxsize=8)
+def _session(path: Path, changed: int) -> Any:  # noqa: ARG001 - a file that is written again is another one
+    """Session of a graph, on one thread; detectors share it, since loading takes as long as a hundred windows."""
+    # Slow to import, and nothing else needs it.
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class OnnxNano:
     """The nano network by ONNX Runtime, on one thread.
 
@@ -160,14 +173,8 @@ class OnnxNano:
     """
 
     def __init__(self, path: Path) -> None:
-        # Slow to import, and nothing else needs it.
-        import onnxruntime  # noqa: PLC0415
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         self.engine = f"onnx:{path.stem}"
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = _session(path, path.stat().st_mtime_ns)
 
     def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:
         """See `Runner`."""

@@ -10,7 +10,8 @@ from tsad.detectors.registry import create_detector, detector_class, detector_na
 from tsad.errors import ConfigurationError, NotEnoughDataError
 from tsad.observations import RowBatch, RowFlag
 
-QUICK: dict[str, dict[str, int]] = {}
+# A network of the foundation tier takes milliseconds for every row and scale.
+QUICK: dict[str, dict[str, object]] = {"timercd-nano": {"scales": (1, 4)}}
 TRAIN, CHANNELS = 300, 3
 # Rows of each of two series that are interleaved and cut; a network of the foundation tier takes milliseconds for each.
 INTERLEAVED = {"timercd-nano": 3, "themis": 3}
