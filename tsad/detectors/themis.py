@@ -45,7 +45,7 @@ class Hindsight:
     contributions
         float32[t, c], share of each channel.
     degenerate
-        bool[t, c], rows of windows in which the channel does not move: its score of 0 there tells nothing.
+        bool[t, c], rows of which no window has a move of the channel: its score of 0 there tells nothing.
     """
 
     score: npt.NDArray[np.float64]
@@ -284,17 +284,18 @@ class ThemisDetector(Detector):
         found, degenerate = np.full((t, c), np.nan), np.zeros((t, c), np.bool_)
         moving = np.array([np.unique(one[~np.isnan(one)]).size > 1 for one in values.T], np.bool_)
         if moving.any() and not moving.all():
-            still = ", ".join(str(one) for one in np.flatnonzero(~moving))
-            warnings.warn(f"themis: channels without a move are not looked at: {still}", stacklevel=3)
+            left_out = ", ".join(str(one) for one in np.flatnonzero(~moving))
+            warnings.warn(f"themis: channels without a move are not looked at: {left_out}", stacklevel=3)
         scaled = self._scaled(values, train_rows)
         for channel in np.flatnonzero(moving).tolist():
             cut = cut_windows(
                 scaled[:, channel], self._encoder, self._cache, window=self._window, stride=self._stride,
                 margin=self._margin, scale=self._scale,
             )  # fmt: skip
-            found[:, channel] = cut.spread(self._judge(cut, train_rows))
-            still_here = cut.spread(np.broadcast_to(np.where(cut.constant, 1.0, np.nan)[:, None], cut.first.shape))
-            degenerate[:, channel] = ~np.isnan(still_here)
+            judged = self._judge(cut, train_rows)
+            found[:, channel] = cut.spread(judged)
+            still = np.where(np.isnan(judged), np.nan, cut.constant[:, None].astype(np.float64))
+            degenerate[:, channel] = cut.spread(still) == 1
         found[np.isnan(values)] = np.nan
         if not moving.any():
             found[~np.isnan(values)] = 0.0

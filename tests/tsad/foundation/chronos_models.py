@@ -1,6 +1,7 @@
-"""Chronos models with random weights, in the layouts of the released ones: ``python -m tests.tsad.foundation.chronos_models``.
+"""Chronos models with random weights, in the layouts of the released ones.
 
-They judge nothing: tests read them, speed is measured with them, and they are the control beside trained encoders.
+``python -m tests.tsad.foundation.chronos_models bolt DIR`` writes one. They judge nothing: tests
+read them, speed is measured with them, and they are the control beside trained encoders.
 """
 
 import argparse
