@@ -20,6 +20,7 @@ from tsad.settings import DetectorSettings, StreamSettings
 __all__ = ["ScoringTier", "TierScores"]
 
 _MONITOR_ROWS = 96
+_MOST_MONITOR_ROWS = 1_024  # a window of many scales reaches far back, and its newest rows count most
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class ScoringTier:
         self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day)
         # With several detectors each gets its own p-values, and the combination its own calibration behind them.
         self._members = {name: EpisodeCalibrator(policy, settings.rows_per_day) for name in self.detectors}
-        self._monitor = CalibrationMonitor(max(_MONITOR_ROWS, *(d.window for d in self.detectors.values())))
+        windows = [d.window for d in self.detectors.values()]
+        self._monitor = CalibrationMonitor(min(max(_MONITOR_ROWS, *windows), _MOST_MONITOR_ROWS))
         self._series = SeriesArrays({"fitted": Field(np.bool_)})
 
     @property

@@ -11,7 +11,7 @@ __all__ = ["detectors"]
 
 
 def detectors(as_json: AsJson = False) -> None:
-    """List the detectors with their options.
+    """List the detectors with their options: of numbers, and of categorical events.
 
     Example: tsad detectors --json
     """
@@ -19,8 +19,9 @@ def detectors(as_json: AsJson = False) -> None:
     from rich.text import Text
 
     from tsad.detectors.registry import create_detector, detector_class, detector_names, detector_options
+    from tsad.events.registry import event_detector_class, event_detector_names, event_detector_options
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in detector_names():
         described = detector_class(name)
         found.append(
@@ -34,13 +35,24 @@ def detectors(as_json: AsJson = False) -> None:
                 "summary": described.summary,
             },
         )
+    found += [
+        {
+            "name": name,
+            "cost": "events",
+            "window": None,
+            "lookahead": 0,
+            "multivariate": True,
+            "options": event_detector_options(name),
+            "summary": event_detector_class(name).summary,
+        }
+        for name in event_detector_names()
+    ]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     table = Table("name", "cost", "window", "lookahead", "options with defaults", "summary")
     for entry in found:
-        options: Any = entry["options"]
-        shown = ", ".join(f"{key}={value}" for key, value in options.items())
-        cells = (entry["name"], entry["cost"], entry["window"], entry["lookahead"], shown, entry["summary"])
+        shown = ", ".join(f"{key}={value}" for key, value in entry["options"].items())
+        cells = (entry["name"], entry["cost"], entry["window"] or "", entry["lookahead"], shown, entry["summary"])
         table.add_row(*(Text(str(cell)) for cell in cells))
     console().print(table)
