@@ -97,6 +97,7 @@ QUERIES = {
     "dead_letters": "SELECT topic, partition, record_offset, reason, detail, payload FROM dead_letters",
     "events": """SELECT epoch_ns(time), payload, partition, record_offset, scores, verdict, p_value, threshold, odd,
         unseen FROM events""",
+    "conditions": "SELECT * FROM alarm_conditions",
     "positions": "SELECT * FROM positions",
     "counters": "SELECT * FROM counters",
     "fits": "SELECT stream, asset, epoch_ns(time), rows, problem FROM fits",
