@@ -12,6 +12,7 @@ WITHOUT_DATA = (
     "node_fleet",
     "access_events",
     "foundation",
+    "themis",
 )
 WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start", "foundation_cold_start")
 

@@ -47,7 +47,7 @@ def encoders_table(folder: Path) -> Table:
         alone = 1e3 * core_seconds(lambda: encoder(windows[:1]))
         table.add_row(name, size, dtype, f"{rate:,.1f}", f"{rate / first:.3f}", f"{alone:.1f}")
 
-    add("timercd-nano", "0.7 M", "float32", load_encoder("timercd-nano"))
+    add("timercd-nano", "0.6 M", "float32", load_encoder("timercd-nano"))
     for kind, size in MODELS:
         path = write_chronos(folder / f"{kind}-{size}", kind, size)
         for dtype in ("float32", "bfloat16"):
