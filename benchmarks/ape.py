@@ -134,7 +134,7 @@ def speed(count: int = 1_000_000) -> Iterator[Table]:
 
     base = count / _best(gather)
     table.add_row("NumPy: gather the vectors and sum", f"{base:,.0f}", "1.00")
-    for name in ("ape", "marginal", "pairwise-conditional", "isolation-forest"):
+    for name in ("ape", "rarity", "marginal", "pairwise-conditional", "isolation-forest"):
         detector = create_event_detector(name, {"epochs": 1} if name == "ape" else {})
         detector.fit(training)
         events = many if name != "isolation-forest" else many.rows(slice(0, count // 10))
