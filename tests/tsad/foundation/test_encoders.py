@@ -300,6 +300,17 @@ def test_weights_that_lack_a_tensor_are_not_made_up(folders, tmp_path):
         load_encoder(str(copy))
 
 
+@pytest.mark.filterwarnings("ignore")  # the library's own, of the missing weights
+def test_weights_that_only_forecasts_need_may_be_missing(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    copy = broken(folders["bolt"], tmp_path)
+    stored = {k: v for k, v in load_file(copy / "model.safetensors").items() if not k.startswith("output_patch")}
+    save_file(stored, copy / "model.safetensors", metadata={"format": "pt"})
+    values = windows_of(1, 64)
+    np.testing.assert_array_equal(load_encoder(str(copy))(values), load_encoder(str(folders["bolt"]))(values))
+
+
 def test_an_adapter_of_another_model_is_refused(folders, tmp_path):
     copy = broken(folders["chronos-2"], tmp_path)
     (copy / "adapter_config.json").write_text("{}")
