@@ -81,7 +81,7 @@ def opened(page, asset):
 
 def test_the_overview_shows_assets_and_alarms_and_finds_them(page, console):
     service, _ = console
-    expect(page.get_by_role("status", name="service")).to_contain_text("2,300 records")
+    expect(page.get_by_role("status", name="service", exact=True)).to_contain_text("2,300 records")
     state = next(one.state for one in service.pipeline.annunciator.conditions() if one.asset == "pump-0")
     words = state.replace("_", " ")
     expect(page.get_by_label(f"pump-0: {words}")).to_be_visible()
