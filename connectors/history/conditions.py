@@ -18,7 +18,8 @@ CONDITION_TABLES: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS alarm_actions (
         alarm_id TEXT NOT NULL, episode_id TEXT NOT NULL, action_seq INTEGER NOT NULL, transition_seq INTEGER NOT NULL,
         kind TEXT NOT NULL, operator TEXT NOT NULL, comment TEXT NOT NULL, until TIMESTAMP_NS,
-        one_shot BOOLEAN NOT NULL, label TEXT, "time" TIMESTAMP_NS NOT NULL, previous_state TEXT NOT NULL, state TEXT NOT NULL,
+        one_shot BOOLEAN NOT NULL, label TEXT, "time" TIMESTAMP_NS NOT NULL, previous_state TEXT NOT NULL,
+        state TEXT NOT NULL,
         PRIMARY KEY (alarm_id, action_seq))""",
 )
 
