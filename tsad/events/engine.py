@@ -50,7 +50,7 @@ class EventEngine:
         self.detectors: dict[str, EventDetector] = {
             d.name: create_event_detector(d.name, d.options) for d in settings.detectors
         }
-        self._words = EventVocabulary(settings.attributes)
+        self._words = EventVocabulary(settings.attributes, limit=settings.max_words, overflow="unseen")
         self._place = None if settings.asset is None else settings.attributes.index(settings.asset)
         # The events that are learnt next: all of them at first, quiet ones later.
         self._waiting = self._no_codes()
@@ -90,8 +90,7 @@ class EventEngine:
         out = EventOutput.empty(len(records), tuple(self.detectors))
         if not len(records):
             return out
-        room = max(self._words.sizes()) < self.settings.max_words
-        events = self._words.encode(dict(records.columns), grow=room)
+        events = self._words.encode(dict(records.columns))
         self._newest = max(self._newest, int(records.times.max()))
         start = 0
         while start < len(records):

@@ -39,8 +39,8 @@ class EventVocabulary:
         ``entity`` makes an empty value an entity of its own, ``raise`` refuses it.
     strict
         Refuse a column of mixed types or of lists, instead of taking it as text with one warning.
-    limit
-        Words of one attribute at most.
+    limit, overflow
+        Words of one attribute at most; further ones are refused, or count as `UNSEEN`.
     binnings
         By attribute of numbers or times: how they become words. Stored with the words.
 
@@ -62,6 +62,7 @@ class EventVocabulary:
         missing: Literal["entity", "raise"] = "entity",
         strict: bool = False,
         limit: int = LARGEST_VOCABULARY,
+        overflow: Literal["raise", "unseen"] = "raise",
         binnings: Mapping[str, Binning] | None = None,
     ) -> None:
         self.attributes = tuple(attributes)
@@ -71,7 +72,10 @@ class EventVocabulary:
             raise EventFormatError(f"missing is {missing!r}; choose entity or raise")
         self._missing = missing
         self._strict = strict
+        if overflow not in {"raise", "unseen"}:
+            raise EventFormatError(f"overflow is {overflow!r}; choose raise or unseen")
         self._limit = limit
+        self._overflow = overflow
         self._binnings = dict(binnings or {})
         unknown = sorted(set(self._binnings) - set(self.attributes))
         if unknown:
@@ -131,6 +135,8 @@ class EventVocabulary:
     def _new(self, place: int, word: str) -> int:
         words = self._words[place]
         if len(words) >= self._limit:
+            if self._overflow == "unseen":
+                return UNSEEN
             raise EventFormatError(
                 f"attribute {self.attributes[place]!r} has more than {self._limit} words; hash or bin its values",
             )
