@@ -84,8 +84,9 @@ class Annunciator:
         quiet = 0
         for transition in transitions:
             before = proposed.get(transition.alarm_id) or self._conditions.get(transition.alarm_id)
-            proposed[transition.alarm_id] = after_transition(before, transition)
-            if before is not None and not before.announces:
+            after = proposed[transition.alarm_id] = after_transition(before, transition)
+            # The clearing that ends a one-shot shelving is told: receivers may have been told of the raising.
+            if not after.announces:
                 quiet += 1
                 continue
             deliveries += deliveries_for(

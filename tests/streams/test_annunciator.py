@@ -126,12 +126,14 @@ def test_when_the_time_is_up_an_active_alarm_is_announced_again(plant):
     assert announced(history)[-1] == ("alarm.unshelved", "pump-0")
 
 
-def test_a_one_shot_shelving_ends_when_the_alarm_clears(plant, values):
-    _, worker, clock = plant
+def test_a_one_shot_shelving_ends_when_the_alarm_clears_and_receivers_are_told_of_that(plant, values):
+    history, worker, clock = plant
     alarm = standing(worker)
     worker.annunciator.act(alarm.alarm_id, Action("shelve", "ann", "cleaning", until(clock, 8), one_shot=True))
     feed(worker, values, 570, len(values))
     assert standing(worker).state == "returned_unacknowledged"
+    told = [kind for kind, asset in announced(history) if asset == "pump-0"]
+    assert told[-2:] == ["alarm.shelved", "alarm.cleared"]
 
 
 def test_a_clock_that_steps_back_ends_no_shelving_and_starts_none_in_the_past(plant):
