@@ -136,8 +136,7 @@ class EventLane:
             scores = np.stack(list(said.scores.values()), axis=1)
             scored = ~np.isnan(said.p_values)
             columns |= {
-                "scores": pa.array([row if there else None for row, there in zip(scores.tolist(), scored, strict=True)],
-                                   pa.list_(pa.float64())),
+                "scores": _lists(scores, scored),
                 "verdict": pa.array(said.verdict, from_pandas=True),
                 "p_value": pa.array(said.p_values, from_pandas=True),
                 "threshold": pa.array(said.thresholds, from_pandas=True),
@@ -200,3 +199,10 @@ class EventLane:
 
 def _append(tables: dict[str, pa.Table], name: str, rows: pa.Table) -> None:
     tables[name] = pa.concat_tables([tables[name], rows]) if name in tables else rows
+
+
+def _lists(scores: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]) -> pa.Array:
+    """Rows of a matrix as lists, null where nothing is there."""
+    n, width = scores.shape
+    offsets = pa.array(np.arange(0, n * width + 1, width, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(scores.reshape(-1)), mask=pa.array(~there))

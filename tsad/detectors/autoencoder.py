@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.detectors.base import Detector, Scores, Unscored
+from tsad.devices import torch_device
 from tsad.errors import ConfigurationError, NotEnoughDataError
 from tsad.fleet.network import (
     Network,
@@ -16,7 +17,6 @@ from tsad.fleet.network import (
     one_thread,
     parameter_count,
     scaled,
-    torch_device,
     train_together,
 )
 from tsad.fleet.rows import held_out, idle_rows, mostly_missing, reduced

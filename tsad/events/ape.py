@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tsad.devices import torch_device
 from tsad.errors import ConfigurationError
 from tsad.events.ape_model import Form, PairModel, PairWeights, pair_matrix
 from tsad.events.ape_newcomers import expected_vectors
@@ -126,7 +127,7 @@ class ApeDetector(EventDetector):
         self._half_life = check_half_life(self.name, half_life)
         self._settings = TrainingSettings(
             form, pair_weights, bias, noise, noise_power, redraw, unseen_rate, batch_size, learning_rate, weight_decay,
-            patience, _device(device),
+            patience, torch_device(device),
         )  # fmt: skip
         self._replay = ReplayBuffer(replay)
         self._updates = 0
@@ -280,18 +281,3 @@ class ApeDetector(EventDetector):
 def _one_of(option: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ConfigurationError(f"ape: {option} is {value!r}; choose one of {', '.join(map(str, choices))}")
-
-
-def _device(name: str) -> torch.device:
-    """The torch device of a setting.
-
-    Raises
-    ------
-    ConfigurationError
-        A GPU is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f"device is {name!r} but torch sees no GPU; set device: auto or cpu")
-    return torch.device(name)

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
-from tsad.errors import ConfigurationError
+from tsad.devices import torch_device
 from tsad.kernels.autoencoder import reconstruct
 from tsad.scaling import ChannelScaling
 
-__all__ = ["Network", "Training", "Weights", "one_thread", "parameter_count", "torch_device", "train_together"]
+__all__ = ["Network", "Training", "Weights", "one_thread", "parameter_count", "train_together"]
 
 _BYTES_TRAINED = 16  # a float32 weight with its gradient and Adam's two moments
 
@@ -121,24 +121,6 @@ def parameter_count(n: int, hidden: int) -> int:
     552946
     """
     return 2 * n * hidden + hidden + n
-
-
-def torch_device(name: str) -> torch.device:
-    """The torch device of a setting.
-
-    Raises
-    ------
-    ConfigurationError
-        A GPU is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f"device is {name!r} but torch sees no GPU; set device: auto or cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError(f"device is {name!r}, which torch does not know; set device: auto or cpu") from error
 
 
 @contextmanager
