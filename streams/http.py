@@ -218,8 +218,19 @@ class HttpServer:
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
 
     def start(self) -> None:
-        """Start serving."""
+        """Start serving; returns once requests are answered.
+
+        Raises
+        ------
+        StreamsError
+            The application could not start.
+        """
         self._thread.start()
+        while not self._server.started:
+            self._thread.join(timeout=0.01)
+            if not self._thread.is_alive() and not self._server.started:
+                self._socket.close()
+                raise StreamsError(f"http: port {self.port} is not served: the application did not start; see the log")
 
     def stop(self) -> None:
         """Stop serving."""

@@ -1,6 +1,8 @@
 """The pages of the console. One console a process: the library that draws it has one application."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -45,6 +47,18 @@ def attach_console(app: FastAPI, service: Service) -> None:
         _alarm(service, alarm_id)
 
     ui.run_with(app, mount_path=PATH, title="tsad", dark=True, language="en-US", show_welcome_message=False)
+    start = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def start_quietly(app: FastAPI) -> AsyncIterator[Any]:
+        # At its start NiceGUI asks every object of the process for its class, and torch's deprecated ones complain.
+        async with AsyncExitStack() as stack:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                state = await stack.enter_async_context(start(app))
+            yield state
+
+    app.router.lifespan_context = start_quietly
 
 
 def _header(service: Service) -> None:

@@ -3,10 +3,12 @@
 import json
 import threading
 import time
+from contextlib import asynccontextmanager
 
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.history.database import History
@@ -208,3 +210,14 @@ def test_statistics_count_what_was_committed(values, tmp_path):
         assert {name: count for (_, name), count in service.pipeline.statistics.counts.items()} == stored
         assert stored["rows"] == len(values)
         assert np.isfinite(service.pipeline.statistics.commits)
+
+
+def test_an_application_that_cannot_start_is_told_and_not_waited_for_by_clients():
+    @asynccontextmanager
+    async def broken(_):
+        raise OSError("no disk")
+        yield
+
+    server = HttpServer(FastAPI(lifespan=broken), "127.0.0.1", 0)
+    with pytest.raises(StreamsError, match="is not served: the application did not start"):
+        server.start()
