@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
@@ -215,7 +216,12 @@ class HttpServer:
                 f"http: {host}:{port} cannot be served: {error.strerror}; choose another http.port"
             ) from error
         self.port: int = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def _serve(self) -> None:
+        # uvicorn leaves the process when the application does not start; `start` tells of it instead.
+        with suppress(SystemExit):
+            self._server.run([self._socket])
 
     def start(self) -> None:
         """Start serving; returns once requests are answered.
