@@ -5,7 +5,7 @@ from connectors.webhooks.outbox import OUTBOX_TABLES
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TABLES: tuple[str, ...] = (
     "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
@@ -59,6 +59,9 @@ TABLES: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS snapshots (
         stream TEXT NOT NULL, kind TEXT NOT NULL, positions JSON NOT NULL, arrays BLOB NOT NULL, extra JSON NOT NULL,
         PRIMARY KEY (stream, kind))""",
+    """CREATE TABLE IF NOT EXISTS audit_log (
+        "time" TIMESTAMP NOT NULL, principal TEXT, address TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
+        status SMALLINT NOT NULL, detail TEXT NOT NULL)""",
     *OUTBOX_TABLES,
     *CONDITION_TABLES,
 )
@@ -72,6 +75,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         for column in ("scores DOUBLE[]", "verdict DOUBLE", "p_value DOUBLE", "threshold DOUBLE", "odd BOOLEAN",
                        "unseen BOOLEAN")
         ),
+    ),
+    # Endpoints that fail for long are switched off; the ledger knows what was sent in a receiver's own format.
+    2: (
+        "ALTER TABLE endpoints ADD COLUMN failing_since TIMESTAMP",
+        "ALTER TABLE delivery_attempts ADD COLUMN body_sha256 TEXT",
     ),
 }  # fmt: skip
 """What leads from each version to the next, besides tables that are new."""

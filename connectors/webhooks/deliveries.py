@@ -97,6 +97,8 @@ class Attempt:
         When to try again; given exactly for `retry`. Not kept in the ledger.
     pause_until : datetime or None
         Until when the receiver asked to be left alone altogether. Not kept in the ledger.
+    body_sha256 : str or None
+        Digest of the body as it was sent, which the endpoint's format made from the event; None when nothing was.
     """
 
     webhook_id: str
@@ -107,6 +109,7 @@ class Attempt:
     outcome: Outcome
     next_attempt_at: datetime | None = None
     pause_until: datetime | None = None
+    body_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class EndpointState:
         Failed attempts since the last delivered one.
     paused_until : datetime or None
         Until when it asked to be left alone.
+    failing_since : datetime or None
+        When the first of the failed attempts was made.
     """
 
     name: str
@@ -132,3 +137,4 @@ class EndpointState:
     reason: str | None
     consecutive_failures: int
     paused_until: datetime | None
+    failing_since: datetime | None = None

@@ -124,7 +124,7 @@ class Outbox:
             cursor.execute(
                 """
                 INSERT INTO delivery_attempts
-                SELECT $1, 1 + count(*), $2::TIMESTAMP, $3, $4, $5, $6 FROM delivery_attempts WHERE webhook_id = $1
+                SELECT $1, 1 + count(*), $2::TIMESTAMP, $3, $4, $5, $6, $7 FROM delivery_attempts WHERE webhook_id = $1
                 """,
                 [
                     attempt.webhook_id,
@@ -133,22 +133,27 @@ class Outbox:
                     attempt.error,
                     attempt.duration_ms,
                     attempt.outcome.value,
+                    attempt.body_sha256,
                 ],
             )
             endpoint = str(changed[0])
-            cursor.execute("INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL) ON CONFLICT DO NOTHING", [endpoint])
+            cursor.execute("INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL, NULL) ON CONFLICT DO NOTHING", [endpoint])
             if attempt.outcome is Outcome.DELIVERED:
                 cursor.execute(
-                    "UPDATE endpoints SET consecutive_failures = 0, paused_until = NULL WHERE name = $1", [endpoint]
+                    """
+                    UPDATE endpoints SET consecutive_failures = 0, paused_until = NULL, failing_since = NULL
+                    WHERE name = $1
+                    """,
+                    [endpoint],
                 )
             else:
                 cursor.execute(
                     """
                     UPDATE endpoints SET consecutive_failures = consecutive_failures + 1,
-                        paused_until = $2::TIMESTAMP
+                        paused_until = $2::TIMESTAMP, failing_since = coalesce(failing_since, $3::TIMESTAMP)
                     WHERE name = $1
                     """,
-                    [endpoint, pause_until],
+                    [endpoint, pause_until, attempted_at],
                 )
             if attempt.outcome is Outcome.DISABLED:
                 cursor.execute(
@@ -245,7 +250,8 @@ class Outbox:
         with self._transaction() as cursor:
             enabled = cursor.execute(
                 """
-                UPDATE endpoints SET disabled_at = NULL, reason = NULL, consecutive_failures = 0, paused_until = NULL
+                UPDATE endpoints SET disabled_at = NULL, reason = NULL, consecutive_failures = 0, paused_until = NULL,
+                    failing_since = NULL
                 WHERE name = $1 RETURNING name
                 """,
                 [endpoint],
@@ -285,20 +291,28 @@ class Outbox:
         with closing(self._connect()) as cursor:
             rows = cursor.execute(
                 """
-                SELECT webhook_id, attempted_at, status_code, error, duration_ms, outcome FROM delivery_attempts
-                WHERE webhook_id = $1 ORDER BY attempt
+                SELECT webhook_id, attempted_at, status_code, error, duration_ms, outcome, body_sha256
+                FROM delivery_attempts WHERE webhook_id = $1 ORDER BY attempt
                 """,
                 [webhook_id],
             ).fetchall()
-        return tuple(Attempt(row[0], from_database(row[1]), row[2], row[3], row[4], Outcome(row[5])) for row in rows)
+        return tuple(
+            Attempt(row[0], from_database(row[1]), row[2], row[3], row[4], Outcome(row[5]), body_sha256=row[6])
+            for row in rows
+        )
 
     def endpoints(self) -> tuple[EndpointState, ...]:
         """Return what is remembered of every endpoint that anything was ever sent to, by name."""
         with closing(self._connect()) as cursor:
             rows = cursor.execute(
-                "SELECT name, disabled_at, reason, consecutive_failures, paused_until FROM endpoints ORDER BY name"
+                """
+                SELECT name, disabled_at, reason, consecutive_failures, paused_until, failing_since FROM endpoints
+                ORDER BY name
+                """
             ).fetchall()
-        return tuple(EndpointState(row[0], _moment(row[1]), row[2], row[3], _moment(row[4])) for row in rows)
+        return tuple(
+            EndpointState(row[0], _moment(row[1]), row[2], row[3], _moment(row[4]), _moment(row[5])) for row in rows
+        )
 
     def prune(self, before: datetime) -> int:
         """Forget deliveries made from events before an aware time, with their attempts; return how many.

@@ -39,6 +39,7 @@ OUTBOX_TABLES: tuple[str, ...] = (
         error TEXT,
         duration_ms DOUBLE NOT NULL,
         outcome TEXT NOT NULL CHECK (outcome IN ('delivered', 'retry', 'failed', 'disabled')),
+        body_sha256 TEXT,
         PRIMARY KEY (webhook_id, attempt)
     )
     """,
@@ -48,7 +49,8 @@ OUTBOX_TABLES: tuple[str, ...] = (
         disabled_at TIMESTAMP,
         reason TEXT,
         consecutive_failures INTEGER NOT NULL,
-        paused_until TIMESTAMP
+        paused_until TIMESTAMP,
+        failing_since TIMESTAMP
     )
     """,
 )
