@@ -119,6 +119,7 @@ def action_event(condition: AlarmCondition, record: ActionRecord) -> Mapping[str
             "state": record.state,
             "previous_state": record.previous_state,
             "severity": condition.severity,
+            "priority": "advisory",
             "stream": condition.stream,
             "asset": condition.asset,
             "event_time_start": event_time(condition.started),

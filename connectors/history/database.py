@@ -278,6 +278,11 @@ class History:
                 [[letter.row for letter in dead_letters]],
             )
 
+    def record_audit(self, *entry: Any) -> None:
+        """Write an entry of the audit log, in the order of its columns."""
+        with self.write_lock:
+            self._connection.execute("INSERT INTO audit_log VALUES (?, ?, ?, ?, ?, ?, ?)", list(entry))
+
     def delete_older(self, retention: Mapping[int, float]) -> int:
         """Delete rows that are older, by event time, than the stream's newest row less its retention.
 

@@ -137,7 +137,9 @@ class Outbox:
                 ],
             )
             endpoint = str(changed[0])
-            cursor.execute("INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL, NULL) ON CONFLICT DO NOTHING", [endpoint])
+            cursor.execute(
+                "INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL, NULL) ON CONFLICT DO NOTHING", [endpoint]
+            )
             if attempt.outcome is Outcome.DELIVERED:
                 cursor.execute(
                     """
