@@ -8,138 +8,31 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import numpy as np
 import structlog
 
+from connectors.alarm_event import encode_event
 from connectors.errors import ConnectorSettingsError
-from connectors.webhooks.deliveries import Attempt, OutboxEntry, Outcome
-from connectors.webhooks.endpoint import WebhookEndpoint
+from connectors.service_event import endpoint_alarm_id, endpoint_disabled
+from connectors.webhooks.addresses import AddressPolicy
+from connectors.webhooks.carriers import Carrier
+from connectors.webhooks.deliveries import Attempt, Delivery, OutboxEntry, Outcome
+from connectors.webhooks.endpoint import Endpoint, deliveries_for
+from connectors.webhooks.judgement import Answer, judge, retry_after_seconds
 from connectors.webhooks.outbox import Outbox
-from connectors.webhooks.signing import signed_headers
 
 __all__ = ["Answer", "WebhookSender", "judge", "retry_after_seconds"]
 
-_SLOW_DOWN = frozenset({429, 502, 503, 504})
-_GONE = 410
-# A receiver may ask for patience, but not for longer than the ladder lasts.
-_LONGEST_RETRY_AFTER = 86_400.0
 _JITTER = 0.1
 # Taken from the outbox at once for each endpoint.
 _BATCH = 50
-# As much of a refusal's body as is kept to explain it.
-_EXCERPT_BYTES = 200
 _DRAIN_LOOK_SECONDS = 0.05
-_USER_AGENT = "tsad-webhooks/1"
 
 _log = structlog.get_logger("connectors.webhooks")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a receiver did with one attempt.
-
-    Attributes
-    ----------
-    status_code : int or None
-        Its HTTP status; None when it did not answer.
-    error : str or None
-        Why it did not answer, or the beginning of what it said with a refusal.
-    retry_after : str or None
-        The `Retry-After` header.
-    duration_ms : float
-        From the beginning to the answer.
-    """
-
-    status_code: int | None
-    error: str | None
-    retry_after: str | None
-    duration_ms: float
-
-
-def retry_after_seconds(value: str, now: datetime) -> float | None:
-    """Read a `Retry-After` header, seconds or a date; None when it is neither.
-
-    Parameters
-    ----------
-    value : str
-        The header.
-    now : datetime
-        Aware time of the answer.
-
-    Returns
-    -------
-    float or None
-        Seconds to wait, from 0 to one day.
-    """
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        seconds = float(text)
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        seconds = (aware - now).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
-
-
-def judge(
-    endpoint: WebhookEndpoint, entry: OutboxEntry, answer: Answer, began: datetime, ended: datetime, jitter: float
-) -> Attempt:
-    """Decide what an answer means for its delivery.
-
-    Parameters
-    ----------
-    endpoint : WebhookEndpoint
-        Where it was sent.
-    entry : OutboxEntry
-        The delivery as it stood before this attempt.
-    answer : Answer
-        What the receiver did.
-    began, ended : datetime
-        Aware times of the attempt. Waits count from its end: a hanging receiver is not called again at once.
-    jitter : float
-        Factor on the ladder's wait, about 1.
-
-    Returns
-    -------
-    Attempt
-        2xx is delivered, 410 disables the endpoint, everything else is retried along the ladder until that is used
-        up.
-    """
-    status = answer.status_code
-    wait_seconds: float | None = None
-    pause: float | None = None
-    if status is not None and 200 <= status < 300:
-        outcome, error = Outcome.DELIVERED, None
-    else:
-        error = answer.error if status is None else f"HTTP {status}" + (f": {answer.error}" if answer.error else "")
-        if status in _SLOW_DOWN and answer.retry_after is not None:
-            pause = retry_after_seconds(answer.retry_after, ended)
-        if status == _GONE:
-            outcome = Outcome.DISABLED
-        elif entry.attempts < len(endpoint.retry_waits):
-            outcome = Outcome.RETRY
-            wait_seconds = max(endpoint.retry_waits[entry.attempts] * jitter, pause or 0.0)
-        else:
-            outcome = Outcome.FAILED
-    return Attempt(
-        webhook_id=entry.webhook_id,
-        attempted_at=began,
-        status_code=status,
-        error=error,
-        duration_ms=answer.duration_ms,
-        outcome=outcome,
-        next_attempt_at=None if wait_seconds is None else ended + timedelta(seconds=wait_seconds),
-        pause_until=None if pause is None else ended + timedelta(seconds=pause),
-    )
 
 
 def _now() -> datetime:
@@ -155,7 +48,7 @@ class WebhookSender:
     ----------
     outbox : Outbox
         Where deliveries come from and attempts are noted.
-    endpoints : sequence of WebhookEndpoint
+    endpoints : sequence of Endpoint
         Where they go. Deliveries for endpoints not named here stay pending.
     clock : callable, optional
         Returns the time, aware. The wall clock unless given.
@@ -165,9 +58,11 @@ class WebhookSender:
         How often the thread looks for what has become due; `notify` makes it look at once.
     stop : threading.Event, optional
         Set it (or call `stop`) to end the thread and to stop lanes between two deliveries.
+    policy : AddressPolicy, optional
+        Which addresses may be connected to.
     transport : httpx.BaseTransport, optional
-        What carries the requests. An allow-list of addresses belongs here. Unless given: plain HTTP/1.1 with
-        certificates checked, no proxy from the environment.
+        What carries HTTP requests. Unless given: plain HTTP/1.1 that keeps to the policy, with certificates checked,
+        no proxy from the environment.
 
     Raises
     ------
@@ -178,12 +73,13 @@ class WebhookSender:
     def __init__(
         self,
         outbox: Outbox,
-        endpoints: Sequence[WebhookEndpoint],
+        endpoints: Sequence[Endpoint],
         *,
         clock: Callable[[], datetime] = _now,
         seed: int = 0,
         poll_seconds: float = 0.5,
         stop: threading.Event | None = None,
+        policy: AddressPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
@@ -195,8 +91,7 @@ class WebhookSender:
         self._poll_seconds = poll_seconds
         self._stop = stop or threading.Event()
         self._wake = threading.Event()
-        # A transport, not a client: a client would log whole URLs, keep cookies, and can follow redirects.
-        self._transport = transport or httpx.HTTPTransport(trust_env=False)
+        self._carrier = Carrier(policy, transport)
         self._lanes: dict[str, Future[int]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -268,7 +163,7 @@ class WebhookSender:
         if hanging:
             _log.warning("receivers did not answer in time; what they were sent is sent again", lanes=len(hanging))
         else:
-            self._transport.close()
+            self._carrier.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -305,7 +200,7 @@ class WebhookSender:
             self._lanes |= started
         return list(started.values())
 
-    def _submit(self, endpoint: WebhookEndpoint, batch: Sequence[OutboxEntry]) -> Future[int]:
+    def _submit(self, endpoint: Endpoint, batch: Sequence[OutboxEntry]) -> Future[int]:
         """Start a lane on a thread that cannot hold up the end of the process, as those of an executor would."""
         lane: Future[int] = Future()
 
@@ -318,7 +213,7 @@ class WebhookSender:
         threading.Thread(target=run, name=f"webhook-{endpoint.name}", daemon=True).start()
         return lane
 
-    def _lane(self, endpoint: WebhookEndpoint, batch: Sequence[OutboxEntry]) -> int:
+    def _lane(self, endpoint: Endpoint, batch: Sequence[OutboxEntry]) -> int:
         """Send a batch to one endpoint, one after another; return the number of attempts."""
         sent = 0
         for entry in batch:
@@ -327,18 +222,19 @@ class WebhookSender:
             attempt = self._attempt(endpoint, entry)
             sent += 1
             # An endpoint that did not answer, asks for patience or is gone is spared the rest of the batch.
-            if attempt.outcome is Outcome.DISABLED or attempt.pause_until or attempt.status_code is None:
+            unanswered = attempt.status_code is None and attempt.outcome is not Outcome.DELIVERED
+            if attempt.outcome is Outcome.DISABLED or attempt.pause_until or unanswered:
                 break
         return sent
 
-    def _attempt(self, endpoint: WebhookEndpoint, entry: OutboxEntry) -> Attempt:
+    def _attempt(self, endpoint: Endpoint, entry: OutboxEntry) -> Attempt:
         began = self._clock()
-        answer = self._post(endpoint, entry, began)
+        answer = self._carrier.send(endpoint, entry, began)
         ended = self._clock()
         with self._lock:  # the generator is not safe to share between lanes
             jitter = float(self._random.uniform(1.0 - _JITTER, 1.0 + _JITTER))
-        attempt = judge(endpoint, entry, answer, began, ended, jitter)
-        self._outbox.record_attempt(attempt)
+        attempt = self._patience(endpoint, judge(endpoint, entry, answer, began, ended, jitter))
+        self._outbox.record_attempt(attempt, self._told_elsewhere(endpoint, attempt))
         log = _log.bind(
             endpoint=endpoint.name,
             url=endpoint.masked_url,
@@ -349,41 +245,35 @@ class WebhookSender:
         )
         match attempt.outcome:
             case Outcome.DELIVERED:
-                log.info("webhook delivered", duration_ms=round(attempt.duration_ms, 1))
+                log.info("webhook delivered", duration_ms=round(attempt.duration_ms, 1), remark=attempt.error)
             case Outcome.RETRY:
                 log.warning("webhook not delivered, will retry", error=attempt.error, at=str(attempt.next_attempt_at))
             case Outcome.FAILED:
                 log.error("webhook given up; replay it once the receiver is well", error=attempt.error)
             case Outcome.DISABLED:
-                log.error("webhook endpoint is gone and was disabled; enable it to send again", error=attempt.error)
+                log.error("webhook endpoint was disabled; enable it to send again", error=attempt.error)
         return attempt
 
-    def _post(self, endpoint: WebhookEndpoint, entry: OutboxEntry, now: datetime) -> Answer:
-        """Make one request; whatever the network does comes back as an answer."""
-        headers = signed_headers(endpoint.secrets, entry.webhook_id, now, entry.body)
-        headers |= {"content-type": "application/json", "user-agent": _USER_AGENT}
-        timeout = httpx.Timeout(endpoint.timeout_seconds).as_dict()
-        request = httpx.Request(
-            "POST", endpoint.url, headers=headers, content=entry.body, extensions={"timeout": timeout}
+    def _patience(self, endpoint: Endpoint, attempt: Attempt) -> Attempt:
+        """Switch an endpoint off that has failed for too long."""
+        if attempt.outcome not in {Outcome.RETRY, Outcome.FAILED}:
+            return attempt
+        since = {state.name: state.failing_since for state in self._outbox.endpoints()}.get(endpoint.name)
+        if since is None or (attempt.attempted_at - since).total_seconds() < endpoint.disable_after_seconds:
+            return attempt
+        error = f"nothing was delivered since {since:%Y-%m-%d %H:%M} UTC; last: {attempt.error}"
+        return replace(attempt, outcome=Outcome.DISABLED, error=error, next_attempt_at=None)
+
+    def _told_elsewhere(self, endpoint: Endpoint, attempt: Attempt) -> tuple[Delivery, ...]:
+        """What the other endpoints are told when this one is switched off."""
+        if attempt.outcome is not Outcome.DISABLED:
+            return ()
+        event = endpoint_disabled(endpoint.name, endpoint.masked_url, attempt.attempted_at, attempt.error or "")
+        return deliveries_for(
+            [other for other in self._endpoints.values() if other.name != endpoint.name],
+            alarm_id=endpoint_alarm_id(endpoint.name),
+            transition_seq=event["data"]["transition_seq"],
+            event_type=event["type"],
+            body=encode_event(event),
+            created_at=attempt.attempted_at,
         )
-        began = time.perf_counter()
-        try:
-            with closing(self._transport.handle_request(request)) as response:
-                status = response.status_code
-                excerpt = None if 200 <= status < 300 else _excerpt(response)
-                retry_after = response.headers.get("retry-after")
-        except httpx.TransportError as error:
-            message = f"{type(error).__name__}: {error}".removesuffix(": ")
-            return Answer(None, message, None, 1_000.0 * (time.perf_counter() - began))
-        return Answer(status, excerpt, retry_after, 1_000.0 * (time.perf_counter() - began))
-
-
-def _excerpt(response: httpx.Response) -> str | None:
-    """Return the beginning of a refusal's body on one line; the rest is never read."""
-    seen = b""
-    for chunk in response.iter_raw():
-        seen += chunk
-        if len(seen) >= _EXCERPT_BYTES:
-            break
-    text = " ".join(seen[:_EXCERPT_BYTES].decode("utf-8", errors="replace").split())
-    return text or None

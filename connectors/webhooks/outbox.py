@@ -7,7 +7,7 @@ because two DuckDB transactions that update the same row at once conflict.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ import duckdb
 from connectors.errors import ConnectorSettingsError, UnknownWebhookError
 from connectors.webhooks.deliveries import (
     Attempt,
+    Delivery,
     DeliveryStatus,
     EndpointState,
     OutboxEntry,
@@ -82,13 +83,15 @@ class Outbox:
             [to_database(now), list(endpoints), limit],
         )
 
-    def record_attempt(self, attempt: Attempt) -> OutboxEntry:
+    def record_attempt(self, attempt: Attempt, deliveries: Iterable[Delivery] = ()) -> OutboxEntry:
         """Note one attempt in the ledger and move its delivery on, in one transaction.
 
         Parameters
         ----------
         attempt : Attempt
             What came of it. `disabled` switches the endpoint off and sets its pending deliveries aside.
+        deliveries : iterable of Delivery, optional
+            What others are told of it, put in by the same transaction.
 
         Returns
         -------
@@ -165,6 +168,7 @@ class Outbox:
                 cursor.execute(
                     "UPDATE outbox SET status = 'disabled' WHERE endpoint = $1 AND status = 'pending'", [endpoint]
                 )
+            enqueue(cursor, deliveries)
             row = cursor.execute(f"SELECT {_ENTRY} FROM outbox WHERE webhook_id = $1", [attempt.webhook_id]).fetchone()  # noqa: S608
         if row is None:  # it was updated in the same transaction
             raise UnknownWebhookError(f"attempt of {attempt.webhook_id!r}: it vanished while being noted")
@@ -241,8 +245,15 @@ class Outbox:
             ).fetchall()
         return len(replayed)
 
-    def enable(self, endpoint: str) -> None:
+    def enable(self, endpoint: str, deliveries: Iterable[Delivery] = ()) -> None:
         """Switch a disabled endpoint on again; what was set aside meanwhile waits for `replay`.
+
+        Parameters
+        ----------
+        endpoint : str
+            Its name.
+        deliveries : iterable of Delivery, optional
+            What others are told of it, put in by the same transaction when the endpoint was disabled.
 
         Raises
         ------
@@ -250,6 +261,11 @@ class Outbox:
             When nothing was ever sent to such an endpoint.
         """
         with self._transaction() as cursor:
+            disabled = cursor.execute(
+                "SELECT 1 FROM endpoints WHERE name = $1 AND disabled_at IS NOT NULL", [endpoint]
+            ).fetchone()
+            if disabled:
+                enqueue(cursor, deliveries)
             enabled = cursor.execute(
                 """
                 UPDATE endpoints SET disabled_at = NULL, reason = NULL, consecutive_failures = 0, paused_until = NULL,

@@ -1,4 +1,5 @@
 import http.server
+import json
 import logging
 import socket
 import threading
@@ -108,7 +109,11 @@ def test_410_disables_the_endpoint_and_only_that(store, clock, make_receiver, ma
     run(sender, clock, 90_000)
 
     assert len(gone.inbox.requests) == 1
-    assert len(well.inbox.webhooks) == 2
+    told = {webhook.webhook_id: json.loads(webhook.body) for webhook in well.inbox.webhooks}.values()
+    assert sorted(event["type"] for event in told) == ["alarm.raised"] * 2 + ["service.endpoint_disabled"]
+    (about,) = (event["data"] for event in told if event["type"].startswith("service."))
+    assert about["asset"] == "gone"
+    assert "HTTP 410" in about["summary"]
     states = {state.name: state for state in store.outbox.endpoints()}
     assert states["gone"].disabled_at == START
     assert states["gone"].reason == "HTTP 410"
@@ -307,7 +312,7 @@ def test_a_crash_between_sending_and_noting_sends_again_with_the_same_id(
     endpoint = make_endpoint(receiver)
     (webhook_id,) = store.put_event([endpoint])
 
-    def crash(attempt):
+    def crash(attempt, deliveries):
         raise OSError("the machine lost power")
 
     with monkeypatch.context() as patch:
