@@ -10,8 +10,9 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from connectors.decoding import MessageMapping, TimeUnit
-from connectors.errors import ConnectorSettingsError
-from connectors.webhooks.endpoint import DEFAULT_RETRY_WAITS, WebhookEndpoint
+from connectors.webhooks import Endpoint
+from streams.access.settings import HttpSettings
+from streams.delivery_settings import WEBHOOK_KINDS, DeliverySettings, WebhookSettings, masked_webhooks
 from streams.errors import ConfigurationFileError
 from streams.retention import HistorySettings
 from tsad.events.settings import EventRateSettings, EventScoringSettings
@@ -31,12 +32,13 @@ __all__ = [
     "NumericStream",
     "OperatorSettings",
     "Stream",
-    "WebhookSettings",
     "load_configuration",
     "masked",
 ]
 
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Of unions: what pydantic puts between the keys.
+_TAGS = {"numeric", "events", "inspections", "kafka", "file", *WEBHOOK_KINDS}
 _SECRET_OPTIONS = ("password", "secret", "token")
 
 
@@ -135,36 +137,6 @@ class CommitSettings(Frozen):
     snapshot_every: Duration = Field(default=10.0, description="after a crash, this much is read again at most")
 
 
-class WebhookSettings(Frozen):
-    """A receiver of signed alarm events."""
-
-    name: str
-    url: SecretStr
-    secrets: tuple[SecretStr, ...] = Field(min_length=1, description="whsec_…, first the one to sign with")
-    event_types: tuple[str, ...] = ("*",)
-    timeout: Duration = 15.0
-    retry_waits: tuple[Duration, ...] = DEFAULT_RETRY_WAITS
-
-    def endpoint(self) -> WebhookEndpoint:
-        """The endpoint with its secrets open."""
-        return WebhookEndpoint(
-            name=self.name,
-            url=self.url.get_secret_value(),
-            secrets=tuple(secret.get_secret_value() for secret in self.secrets),
-            event_types=self.event_types,
-            timeout_seconds=self.timeout,
-            retry_waits=self.retry_waits,
-        )
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        try:
-            self.endpoint()
-        except ConnectorSettingsError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-
 class OperatorSettings(Frozen):
     """What operators may do."""
 
@@ -173,21 +145,6 @@ class OperatorSettings(Frozen):
     def limits(self) -> AlarmPolicyLimits:
         """The limits in nanoseconds."""
         return AlarmPolicyLimits(longest_shelving=round(self.longest_shelving * 1e9))
-
-
-class HttpSettings(Frozen):
-    """The daemon's own HTTP door."""
-
-    enabled: bool = True
-    host: str = "127.0.0.1"
-    console: bool = Field(default=True, description="serve the operators' console under /console")
-    port: int = Field(default=8350, ge=0, le=65535, description="0 takes a free one")
-
-    @model_validator(mode="after")
-    def _loopback(self) -> Self:
-        if self.host not in {"127.0.0.1", "::1", "localhost"}:
-            raise ValueError(f"http.host is {self.host!r}; only loopback is served; put a proxy with log-in before it")
-        return self
 
 
 class DeadLetterSettings(Frozen):
@@ -204,6 +161,7 @@ class Configuration(Frozen):
     history: HistoryFileSettings = HistoryFileSettings()
     commit: CommitSettings = CommitSettings()
     webhooks: tuple[WebhookSettings, ...] = ()
+    delivery: DeliverySettings = DeliverySettings()
     alarms: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
@@ -212,10 +170,11 @@ class Configuration(Frozen):
     def _consistent(self) -> Self:
         streams = [s.name for s in self.streams]
         streams += [s.rate_name for s in self.streams if isinstance(s, EventStream) and s.rate is not None]
-        for what, names in (("streams", streams), ("webhooks", [w.name for w in self.webhooks])):
+        for what, names in (("streams", streams), ("webhooks", [e.name for e in self.endpoints()])):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
+        self.delivery.check(self.webhooks)
         if isinstance(self.source, FileSourceSettings):
             others = sorted({s.topic for s in self.streams} - {self.source.topic})
             if others:
@@ -223,6 +182,10 @@ class Configuration(Frozen):
             if self.dead_letters.topic is not None:
                 raise ValueError("dead_letters.topic needs a Kafka source")
         return self
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where deliveries go, with secrets open."""
+        return tuple(endpoint for webhook in self.webhooks for endpoint in webhook.endpoints())
 
     def scored_by(self) -> dict[str, list[str]]:
         """Detectors by stream, the streams of event rates among them; none where nothing is scored."""
@@ -275,6 +238,9 @@ def load_configuration(path: Path, environment: Mapping[str, str] | None = None)
     for stream in raw.get("streams") or ():
         if isinstance(stream, dict):
             stream.setdefault("kind", "numeric")
+    for webhook in raw.get("webhooks") or ():
+        if isinstance(webhook, dict):
+            webhook.setdefault("kind", "standard-webhooks")
     _take_paths_from(path.parent, raw)
     try:
         return Configuration.model_validate(raw)
@@ -290,8 +256,7 @@ def masked(configuration: Configuration) -> dict[str, Any]:
     for key in options:
         if any(word in key for word in _SECRET_OPTIONS):
             options[key] = "**********"
-    for webhook, settings in zip(shown["webhooks"], configuration.webhooks, strict=True):
-        webhook["url"] = settings.endpoint().masked_url
+    masked_webhooks(shown["webhooks"], configuration.webhooks)
     return shown
 
 
@@ -314,6 +279,9 @@ def _take_paths_from(folder: Path, raw: dict[str, Any]) -> None:
         part = raw.get(section)
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = str(folder / part["path"])
+    http = raw.get("http")
+    if isinstance(http, dict) and isinstance(tls := http.get("tls"), dict):
+        http["tls"] = {key: str(folder / value) if isinstance(value, str) else value for key, value in tls.items()}
     for stream in raw.get("streams") or ():
         models = stream.get("models") if isinstance(stream, dict) else None
         if isinstance(models, dict):
@@ -326,7 +294,7 @@ def _key(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part not in {"numeric", "events", "inspections", "kafka", "file"}:
+        elif part not in _TAGS:
             text += f".{part}" if text else part
     return text or "configuration"
 

@@ -2,11 +2,13 @@
 
 import json
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 
 import uvicorn
@@ -18,8 +20,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from connectors.errors import ConnectorError
 from connectors.webhooks import DeliveryStatus, OutboxEntry
+from streams.access.audit import AuditLog
+from streams.access.entrance import Entrance
+from streams.access.guard import Guard
+from streams.access.login import login_router
+from streams.access.sessions import Sessions
+from streams.access.settings import TlsSettings
+from streams.access.tokens import TokenRegister
+from streams.configuration import masked
 from streams.errors import StreamsError
 from streams.http_alarms import alarm_router
+from streams.http_history import history_router
 from streams.service import Service
 from tsad.lifecycle import ConditionState
 
@@ -103,11 +114,20 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily("tsad_ready", "Whether the service is ready", value=not self._service.problems())
 
 
-def create_application(service: Service) -> FastAPI:
-    """The application for a service."""
+def create_application(service: Service, *, monotonic: Callable[[], float] = time.monotonic) -> FastAPI:
+    """The application for a service, behind its guard.
+
+    Parameters
+    ----------
+    service
+        What it shows and acts on.
+    monotonic
+        Seconds that only rise, for the limits on how often callers may ask.
+    """
     registry = CollectorRegistry()
     registry.register(_ServiceCollector(service))
     app = FastAPI(title="tsad", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    _guard(app, service, monotonic)
 
     @app.get("/healthz")
     def healthz(response: Response) -> dict[str, Any]:
@@ -180,7 +200,51 @@ def create_application(service: Service) -> FastAPI:
         }
 
     app.include_router(alarm_router(service))
+    app.include_router(history_router(service))
     return app
+
+
+def _guard(app: FastAPI, service: Service, monotonic: Callable[[], float]) -> None:
+    """Put the guard before an application, and the log-in page behind it."""
+    settings = service.configuration.http
+    now = service.pipeline.annunciator.now
+    sessions = Sessions(timedelta(seconds=settings.session), now)
+    entrance = app.state.entrance = Entrance(TokenRegister(settings.tokens), sessions, now)
+    audit = app.state.audit = AuditLog(service.history, now)
+    app.add_middleware(
+        Guard,
+        entrance=entrance,
+        audit=audit,
+        monotonic=monotonic,
+        hosts=settings.known_hosts,
+        requests_per_minute=settings.requests_per_minute,
+        largest_body=settings.largest_body,
+        encrypted=settings.tls is not None,
+    )
+    if entrance.guarded:
+        app.include_router(login_router(entrance, encrypted=settings.tls is not None))
+
+    @app.get("/api/v1/audit", tags=["admin"])
+    def newest_entries(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
+        """What was done and refused at this door, the newest first."""
+        return [{key: _plain(value) for key, value in entry.items()} for entry in audit.newest(limit)]
+
+    @app.get("/api/v1/configuration", tags=["admin"])
+    def configuration() -> dict[str, Any]:
+        """The configuration as it was resolved, with secrets as stars."""
+        return masked(service.configuration)
+
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        described = describe()
+        if entrance.guarded:
+            described.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            described["security"] = [{"token": []}]
+        return described
+
+    # As FastAPI's documentation has it.
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _plain(value: Any) -> Any:
@@ -196,15 +260,30 @@ class HttpServer:
     ----------
     app, host, port
         What to serve and where; port 0 takes a free one.
+    tls
+        Certificate and key; without them requests come in the clear.
 
     Raises
     ------
     StreamsError
-        The address is taken.
+        The address is taken, or the certificate and its key cannot be used.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", log_config=None, access_log=False))
+    def __init__(self, app: FastAPI, host: str, port: int, tls: TlsSettings | None = None) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ssl_certfile=None if tls is None else str(tls.certificate),
+            ssl_keyfile=None if tls is None else tls.key,
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise StreamsError(f"http.tls: the certificate and its key cannot be used: {error}") from error
+        self._server = uvicorn.Server(config)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

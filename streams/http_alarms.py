@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from connectors.alarm_event import event_time
 from connectors.errors import HistoryError
+from streams.access.guard import principal_of
 from streams.errors import AlarmNotFoundError
 from streams.service import Service
 from tsad.alarm_kpis import alarm_kpis
@@ -25,7 +26,7 @@ _Text = Annotated[str, Field(max_length=2_000)]
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    by: Annotated[str, Field(min_length=1, max_length=200, description="who does it")]
+    by: Annotated[str, Field(max_length=200, description="who does it; default: the token's holder")] = ""
     comment: _Text = ""
 
 
@@ -60,6 +61,14 @@ def condition_as_dict(condition: AlarmCondition) -> dict[str, Any]:
     for name in ("started", "changed", "shelved_until"):
         shown[name] = None if shown[name] is None else event_time(shown[name])
     return {"alarm_id": shown.pop("alarm_id"), "state": condition.state, **shown}
+
+
+def _by(http: Request, request: _Request) -> str:
+    """Who does it: the token's holder, with the name that was given."""
+    principal = principal_of(http.scope)
+    if principal is None and not request.by:
+        raise HTTPException(422, "by: say who does it")
+    return request.by if principal is None else principal.signature(request.by)
 
 
 def alarm_router(service: Service) -> APIRouter:
@@ -136,37 +145,37 @@ def alarm_router(service: Service) -> APIRouter:
         return shown
 
     @router.post("/{alarm_id}/acknowledge")
-    def acknowledge(alarm_id: str, request: AcknowledgeRequest, response: Response) -> dict[str, Any]:
+    def acknowledge(alarm_id: str, request: AcknowledgeRequest, http: Request, response: Response) -> dict[str, Any]:
         """Say that the newest episode was seen."""
-        action = Action("acknowledge", request.by, request.comment)
+        action = Action("acknowledge", _by(http, request), request.comment)
         return answered(response, lambda: annunciator.act(alarm_id, action))
 
     @router.post("/{alarm_id}/shelve")
-    def shelve(alarm_id: str, request: ShelveRequest, response: Response) -> dict[str, Any]:
+    def shelve(alarm_id: str, request: ShelveRequest, http: Request, response: Response) -> dict[str, Any]:
         """Keep the alarm quiet for a while."""
         until = request.until
         if until is None and request.minutes is not None:
             until = annunciator.now() + timedelta(minutes=request.minutes)
         ns = None if until is None else (until - _EPOCH) // timedelta(microseconds=1) * 1_000
-        action = Action("shelve", request.by, request.comment, ns, request.one_shot)
+        action = Action("shelve", _by(http, request), request.comment, ns, request.one_shot)
         return answered(response, lambda: annunciator.act(alarm_id, action))
 
     @router.post("/{alarm_id}/label")
-    def label(alarm_id: str, request: LabelRequest, response: Response) -> dict[str, Any]:
+    def label(alarm_id: str, request: LabelRequest, http: Request, response: Response) -> dict[str, Any]:
         """Say what the newest episode was."""
-        action = Action("label", request.by, request.comment, label=request.label)
+        action = Action("label", _by(http, request), request.comment, label=request.label)
         return answered(response, lambda: annunciator.act(alarm_id, action))
 
     def simple(path: str, kind: Literal["unshelve", "return_to_service"], text: str) -> None:
-        def run(alarm_id: str, request: AcknowledgeRequest, response: Response) -> dict[str, Any]:
-            action = Action(kind, request.by, request.comment)
+        def run(alarm_id: str, request: AcknowledgeRequest, http: Request, response: Response) -> dict[str, Any]:
+            action = Action(kind, _by(http, request), request.comment)
             return answered(response, lambda: annunciator.act(alarm_id, action))
 
         router.post(f"/{{alarm_id}}/{path}", name=kind, description=text)(run)
 
     def reasoned(path: str, kind: Literal["comment", "take_out_of_service"], text: str) -> None:
-        def run(alarm_id: str, request: ReasonRequest, response: Response) -> dict[str, Any]:
-            action = Action(kind, request.by, request.comment)
+        def run(alarm_id: str, request: ReasonRequest, http: Request, response: Response) -> dict[str, Any]:
+            action = Action(kind, _by(http, request), request.comment)
             return answered(response, lambda: annunciator.act(alarm_id, action))
 
         router.post(f"/{{alarm_id}}/{path}", name=kind, description=text)(run)

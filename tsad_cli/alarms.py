@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tsad_cli.daemon_client import TOKEN_VARIABLE, daemon_client
 from tsad_cli.output import AsJson
 
 __all__ = ["alarms"]
@@ -44,11 +45,15 @@ def _call(config: Path, method: str, path: str, **options: Any) -> Any:
     except StreamsError as error:
         typer.echo(f"tsad alarms: {error}", err=True)
         raise typer.Exit(2) from error
-    base = f"http://{http.host}:{http.port}"
     try:
-        answer = httpx.request(method, f"{base}/api/v1/alarms{path}", timeout=10, trust_env=False, **options)
+        with daemon_client(http) as client:
+            answer = client.request(method, f"/api/v1/alarms{path}", **options)
     except httpx.HTTPError as error:
-        raise _fail(f"no daemon answers at {base} ({error}); start it with `tsad run`, or check http.port") from error
+        raise _fail(
+            f"no daemon answers at {http.base_url} ({error}); start it with `tsad run`, or check http.port"
+        ) from error
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise _fail(f"{answer.json()['error']}: set {TOKEN_VARIABLE} to a token that http.tokens lets in")
     if answer.status_code != httpx.codes.OK:
         told = answer.json()
         raise _fail(told.get("error") or told)

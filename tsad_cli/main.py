@@ -19,6 +19,7 @@ from tsad_cli import (
     score,
     service,
     simulate,
+    token,
 )
 
 __all__ = ["app", "main"]
@@ -46,6 +47,7 @@ app.command("fit")(fit.fit)
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.add_typer(fleet.fleet, name="fleet")
 app.command("score")(score.score)
+app.command("token")(token.token)
 
 
 @app.callback()

@@ -85,7 +85,7 @@ def run(
                     from streams.console.pages import attach_console
 
                     attach_console(app, service)
-                server = HttpServer(app, configuration.http.host, configuration.http.port)
+                server = HttpServer(app, configuration.http.host, configuration.http.port, tls=configuration.http.tls)
                 server.start()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: service.stop())
@@ -112,7 +112,7 @@ def _announce(configuration: "Configuration", server: Any) -> None:
         "running",
         streams=[stream.name for stream in configuration.streams],
         history=str(configuration.history.path),
-        http=None if server is None else f"http://{configuration.http.host}:{server.port}",
+        http=None if server is None else configuration.http.model_copy(update={"port": server.port}).base_url,
     )
 
 
@@ -182,7 +182,7 @@ def _webhook_calls(configuration: "Configuration") -> Any:
     try:
         return FileCalls(configuration.history.path)
     except HistoryLockedError:
-        return HttpCalls(f"http://{configuration.http.host}:{configuration.http.port}")
+        return HttpCalls(configuration.http)
     except HistoryError as error:
         typer.echo(f"tsad webhooks: {error}", err=True)
         raise typer.Exit(1) from error

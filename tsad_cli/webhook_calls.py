@@ -10,7 +10,9 @@ import typer
 from connectors.errors import ConnectorError, HistoryError
 from connectors.history.database import History
 from connectors.webhooks import DeliveryStatus, Outbox
+from streams.access.settings import HttpSettings
 from streams.http import ReplayRequest, entry_as_dict
+from tsad_cli.daemon_client import daemon_client
 
 __all__ = ["FileCalls", "HttpCalls"]
 
@@ -68,12 +70,12 @@ class HttpCalls:
 
     Parameters
     ----------
-    base
-        Its address.
+    http
+        The settings of its door.
     """
 
-    def __init__(self, base: str) -> None:
-        self._client = httpx.Client(base_url=base, timeout=10)
+    def __init__(self, http: HttpSettings) -> None:
+        self._client = daemon_client(http)
 
     def newest(self, status: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest deliveries."""

@@ -5,18 +5,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from nicegui import ui
 
 from connectors.errors import HistoryError
+from streams.access.entrance import CONSOLE_PATH as PATH
+from streams.access.entrance import LOGIN_PATH, LOGOUT_PATH
 from streams.console import views
+from streams.console.visit import Visit
 from streams.errors import AlarmNotFoundError
 from streams.service import Service
 from tsad.lifecycle import Action, ActionRefusedError
 
 __all__ = ["PATH", "attach_console"]
 
-PATH = "/console"
 _REFRESH_SECONDS = 2.0
 _COLOURS = {
     "active_unacknowledged": "red", "active_acknowledged": "orange", "returned_unacknowledged": "amber",
@@ -38,13 +40,15 @@ def attach_console(app: FastAPI, service: Service) -> None:
         raise RuntimeError("this process serves a console already; run one daemon a process")
     _attached.append(app)
 
+    entrance = app.state.entrance
+
     @ui.page("/")
-    def overview() -> None:
-        _overview(service)
+    def overview(request: Request) -> None:
+        _overview(service, Visit(entrance, request))
 
     @ui.page("/alarm/{alarm_id}")
-    def alarm(alarm_id: str) -> None:
-        _alarm(service, alarm_id)
+    def alarm(request: Request, alarm_id: str) -> None:
+        _alarm(service, alarm_id, Visit(entrance, request))
 
     ui.run_with(app, mount_path=PATH, title="tsad", dark=True, language="en-US", show_welcome_message=False)
     start = app.router.lifespan_context
@@ -61,12 +65,18 @@ def attach_console(app: FastAPI, service: Service) -> None:
     app.router.lifespan_context = start_quietly
 
 
-def _header(service: Service) -> None:
+def _header(service: Service, visit: Visit) -> None:
     with ui.header().classes("items-center justify-between bg-grey-10"):
         ui.link("tsad", f"{PATH}/").classes("text-xl text-white no-underline").props("aria-label=overview")
         words = ui.label().props("role=status aria-label=service")
+        who = visit.principal
+        if who is not None:
+            ui.link(f"log out {who.name}", LOGOUT_PATH).classes("text-white")
 
     def refresh() -> None:
+        if visit.ended:
+            ui.navigate.to(LOGIN_PATH)
+            return
         found = views.health(service)
         lag = "" if found["lag"] is None else f", {found['lag']} waiting"
         problems = "" if found["ready"] else "NOT READY: " + "; ".join(found["problems"]) + " | "
@@ -80,8 +90,8 @@ def _header(service: Service) -> None:
     ui.timer(_REFRESH_SECONDS, refresh)
 
 
-def _overview(service: Service) -> None:
-    _header(service)
+def _overview(service: Service, visit: Visit) -> None:
+    _header(service, visit)
     ui.label("Assets").classes("text-lg")
     assets = ui.row().classes("gap-2")
     ui.label("Alarms").classes("text-lg")
@@ -124,8 +134,8 @@ def _overview(service: Service) -> None:
     ui.timer(_REFRESH_SECONDS, refresh)
 
 
-def _alarm(service: Service, alarm_id: str) -> None:
-    _header(service)
+def _alarm(service: Service, alarm_id: str, visit: Visit) -> None:
+    _header(service, visit)
     annunciator = service.pipeline.annunciator
     try:
         condition = annunciator.condition(alarm_id)
@@ -135,7 +145,7 @@ def _alarm(service: Service, alarm_id: str) -> None:
     ui.label(condition.asset).classes("text-2xl")
     badge = ui.badge().classes("text-base").props("text-color=black")
     summary = ui.label().classes("text-lg")
-    _actions(service, alarm_id, lambda: refresh())  # noqa: PLW0108 - it is defined below
+    _actions(service, alarm_id, visit, lambda: refresh())  # noqa: PLW0108 - it is defined below
     reasons = ui.table(
         columns=[
             {"name": n, "label": n, "field": n, "align": "left"}
@@ -194,21 +204,26 @@ def _reasons(words: dict[str, Any]) -> list[dict[str, str]]:
     return channels + attributes
 
 
-def _actions(service: Service, alarm_id: str, after: Callable[[], None]) -> None:
+def _actions(service: Service, alarm_id: str, visit: Visit, after: Callable[[], None]) -> None:
     """Buttons for what an operator may do; a refusal is shown in words."""
     with ui.row().classes("items-center"):
-        by = ui.input("your name").props("dense")
+        who = visit.principal
+        by = ui.input("your name", value="" if who is None else who.name).props("dense")
         comment = ui.input("remark or reason").props("dense").classes("w-72")
         minutes = ui.number("minutes", value=60, min=1).props("dense").classes("w-24")
 
         def act(kind: Any, **values: Any) -> None:
+            refusal = visit.refusal()
+            if refusal is not None:
+                ui.notify(refusal, type="negative")
+                return
+            now_who = visit.principal
+            signed = (by.value or "") if now_who is None else now_who.signature(by.value or "")
             if kind == "shelve":
                 now = service.pipeline.annunciator.now().timestamp()
                 values["until"] = round((now + 60 * float(minutes.value or 0)) * 1e6) * 1_000
             try:
-                done = service.pipeline.annunciator.act(
-                    alarm_id, Action(kind, by.value or "", comment.value or "", **values)
-                )
+                done = service.pipeline.annunciator.act(alarm_id, Action(kind, signed, comment.value or "", **values))
             except (ActionRefusedError, HistoryError) as error:
                 ui.notify(str(error), type="negative")
                 return

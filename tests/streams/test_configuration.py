@@ -56,7 +56,10 @@ def test_is_frozen(tmp_path):
         ({"streams": [BASE["streams"][0]] * 2}, "the name 'pumps' stands twice"),
         ({"source": {"kind": "carrier-pigeon"}}, r"source: Input tag 'carrier-pigeon'"),
         ({"source": {"kind": "kafka", "bootstrap": []}}, r"source\.bootstrap"),
-        ({"http": {"host": "0.0.0.0"}}, r"http: http\.host is '0\.0\.0\.0'; only loopback"),
+        (
+            {"http": {"host": "0.0.0.0"}},
+            r"http: http\.host is '0\.0\.0\.0', which others reach, and http\.tokens names",
+        ),
         ({"commit": {"every": 0}}, r"commit\.every: Input should be greater than 0"),
         ({"webhooks": [{"name": "w", "url": "ftp://x", "secrets": [SECRET]}]}, "url must be http"),
         ({"webhooks": [{"name": "w", "url": "http://x/y", "secrets": ["hunter2"]}]}, r"secrets\[0\]"),

@@ -1,0 +1,132 @@
+"""What is stored, over HTTP: series, their values and p-values in as few points as are asked for, fits, snapshots."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import duckdb
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import AwareDatetime
+
+from connectors.alarm_event import event_time
+from connectors.history.curves import Curve, Place, find_place, score_curve, span, value_curve
+from streams.service import Service
+
+__all__ = ["history_router"]
+
+_Time = Annotated[AwareDatetime | None, Query(description="RFC 3339; default: all there is")]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_NS = 2**63 - 1
+_Points = Annotated[int, Query(ge=2, le=20_000, description="about how many points")]
+_Limit = Annotated[int, Query(ge=1, le=10_000)]
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such series or channel"}}
+
+
+def history_router(service: Service) -> APIRouter:
+    """The routes of what is stored."""
+    router = APIRouter(prefix="/api/v1", tags=["history"])
+
+    @router.get("/series")
+    def series(limit: _Limit = 1000, offset: Annotated[int, Query(ge=0, lt=2**31)] = 0) -> list[dict[str, Any]]:
+        """The series that are known, by stream and asset."""
+        with service.history.cursor() as cursor:
+            rows = cursor.execute(
+                "SELECT s.name, r.asset, r.channels FROM series r JOIN streams s USING (stream_id) "
+                "ORDER BY s.name, r.asset LIMIT $1 OFFSET $2",
+                [limit, offset],
+            ).fetchall()
+        return [{"stream": stream, "asset": asset, "channels": channels} for stream, asset, channels in rows]
+
+    @router.get("/values", responses=_UNKNOWN)
+    def values(
+        stream: str, asset: str, channel: str, start: _Time = None, end: _Time = None,
+        points: _Points = 1000,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The values of one channel, downsampled to the extremes of stretches; `exact` where nothing was left out.
+
+        `times` are ns since 1970, UTC.
+        """
+        with service.history.cursor() as cursor:
+            place, first, last = _found(cursor, stream, asset, channel, start, end)
+            curve = value_curve(cursor, place, first, last, points)
+        return _as_dict(curve, first, last)
+
+    @router.get("/scores", responses=_UNKNOWN)
+    def scores(
+        stream: str, asset: str, start: _Time = None, end: _Time = None, points: _Points = 1000
+    ) -> dict[str, Any]:
+        """The p-values of one series: the lowest of every stretch, so no odd row is missed."""
+        with service.history.cursor() as cursor:
+            place, first, last = _found(cursor, stream, asset, None, start, end)
+            curve = score_curve(cursor, place, first, last, points)
+        return _as_dict(curve, first, last)
+
+    @router.get("/models")
+    def models(limit: _Limit = 1000) -> list[dict[str, Any]]:
+        """What was learnt when, from how many rows, what the detectors chose, and what went wrong; the newest first."""
+        with service.history.cursor() as cursor:
+            return _rows(cursor.execute('SELECT * FROM fits ORDER BY "time" DESC LIMIT $1', [limit]))
+
+    @router.get("/snapshots")
+    def snapshots() -> list[dict[str, Any]]:
+        """The states that a start continues from."""
+        with service.history.cursor() as cursor:
+            return _rows(
+                cursor.execute(
+                    "SELECT stream, kind, positions, octet_length(arrays) AS bytes FROM snapshots ORDER BY stream, kind"
+                )
+            )
+
+    return router
+
+
+def _found(
+    cursor: duckdb.DuckDBPyConnection,
+    stream: str,
+    asset: str,
+    channel: str | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> tuple[Place, int, int]:
+    """Where a channel lies, and the ends of what is asked for.
+
+    Raises
+    ------
+    HTTPException
+        404: there is none of that name. 422: the end is before the start.
+    """
+    place = find_place(cursor, stream, asset, channel)
+    if place is None:
+        what = "" if channel is None else f", channel {channel!r}"
+        raise HTTPException(404, f"stream {stream!r} has no asset {asset!r}{what}; /api/v1/series lists them")
+    stored = span(cursor, place) or (0, 0)
+    first = stored[0] if start is None else _nanoseconds(start)
+    last = stored[1] + 1 if end is None else _nanoseconds(end)
+    if last < first:
+        raise HTTPException(422, "end is before start")
+    return place, first, last
+
+
+def _nanoseconds(time: datetime) -> int:
+    """Nanoseconds since 1970, as far as a 64-bit count reaches."""
+    return min(max((time - _EPOCH) // timedelta(microseconds=1) * 1_000, 0), _LAST_NS)
+
+
+def _as_dict(curve: Curve, start: int, end: int) -> dict[str, Any]:
+    return {
+        "start": event_time(start),
+        "end": event_time(end),
+        "exact": curve.exact,
+        "times": curve.times.tolist(),
+        "values": curve.values.tolist(),
+    }
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description or ()]
+    return [
+        {
+            name: f"{value.isoformat()}Z" if hasattr(value, "isoformat") else value
+            for name, value in zip(names, row, strict=True)
+        }
+        for row in cursor.fetchall()
+    ]
