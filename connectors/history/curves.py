@@ -142,8 +142,8 @@ def _extremes(
     ).fetchnumpy()
     low_at, low, high_at, high, count = (np.ma.getdata(column) for column in found.values())
     both = np.ones(len(low), np.bool_) & ~np.ma.getmaskarray(found[list(found)[3]])
-    # A stretch with one row is one point.
-    both &= low_at != high_at
+    # A stretch with one value is one point.
+    both &= low != high
     times = np.concatenate((low_at, high_at[both])).astype(np.int64)
     values = np.concatenate((low, high[both])).astype(np.float64)
     order = np.argsort(times, kind="stable")
