@@ -8,7 +8,7 @@ from connectors.alarm_event import ACTION_EVENTS, action_event, alarm_event, enc
 from connectors.history.conditions import ActionRecord, load_conditions
 from connectors.history.database import Commit, History
 from connectors.webhooks.deliveries import Delivery
-from connectors.webhooks.endpoint import WebhookEndpoint, deliveries_for
+from connectors.webhooks.endpoint import Endpoint, deliveries_for
 from streams.errors import AlarmNotFoundError
 from tsad.alarms import AlarmTransition
 from tsad.lifecycle import Action, AlarmCondition, AlarmPolicyLimits, after_action, after_transition, expired
@@ -38,7 +38,7 @@ class Annunciator:
     def __init__(
         self,
         history: History,
-        endpoints: Sequence[WebhookEndpoint],
+        endpoints: Sequence[Endpoint],
         *,
         limits: AlarmPolicyLimits | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from connectors.decoding import MessageMapping, TimeUnit
 from connectors.webhooks import Endpoint
@@ -238,9 +238,6 @@ def load_configuration(path: Path, environment: Mapping[str, str] | None = None)
     for stream in raw.get("streams") or ():
         if isinstance(stream, dict):
             stream.setdefault("kind", "numeric")
-    for webhook in raw.get("webhooks") or ():
-        if isinstance(webhook, dict):
-            webhook.setdefault("kind", "standard-webhooks")
     _take_paths_from(path.parent, raw)
     try:
         return Configuration.model_validate(raw)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import httpx
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from connectors.errors import ConnectorSettingsError
 from connectors.webhooks import (
@@ -76,7 +76,7 @@ class _EndpointSettings(Frozen):
 class StandardWebhookSettings(_EndpointSettings):
     """A receiver of signed alarm events (Standard Webhooks)."""
 
-    kind: Literal["standard-webhooks"]
+    kind: Literal["standard-webhooks"] = "standard-webhooks"
     url: SecretStr
     secrets: tuple[SecretStr, ...] = Field(min_length=1, description="whsec_…, first the one to sign with")
 
@@ -198,6 +198,10 @@ class TopicSettings(_EndpointSettings):
         return (TopicEndpoint(self.name, self.bootstrap, self.topic, self.source, self.options, **self._common()),)
 
 
+def _with_kind(value: Any) -> Any:
+    return {"kind": "standard-webhooks", **value} if isinstance(value, dict) else value
+
+
 WebhookSettings = Annotated[
     StandardWebhookSettings
     | AlertmanagerSettings
@@ -207,8 +211,9 @@ WebhookSettings = Annotated[
     | MailSettings
     | TopicSettings,
     Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
 ]
-"""Any kind of endpoint."""
+"""Any kind of endpoint; one that says none is of Standard Webhooks."""
 
 WEBHOOK_KINDS = (
     "standard-webhooks", "alertmanager", "alertmanager-webhook", "slack", "teams", "pagerduty", "cloudevents", "email",

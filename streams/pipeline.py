@@ -11,7 +11,7 @@ import structlog
 from connectors.errors import HistoryError
 from connectors.history.database import Commit, History
 from connectors.sources.base import Gap, Position, RecordBatch
-from connectors.webhooks.endpoint import WebhookEndpoint
+from connectors.webhooks.endpoint import Endpoint
 from streams.annunciator import Annunciator
 from streams.configuration import Configuration, EventStream, NumericStream, Stream
 from streams.errors import StateMismatchError
@@ -69,7 +69,7 @@ class Pipeline:
         configuration: Configuration,
         history: History,
         *,
-        endpoints: Sequence[WebhookEndpoint] = (),
+        endpoints: Sequence[Endpoint] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         relearn: Collection[str] = (),
     ) -> None:

@@ -16,6 +16,7 @@ from connectors.webhooks.outbox import Outbox
 from streams.configuration import Configuration, KafkaSourceSettings
 from streams.dead_letters import DeadLetterPublisher
 from streams.pipeline import Pipeline
+from streams.standing import endpoint_problems, resenders
 
 __all__ = ["Service"]
 
@@ -60,10 +61,11 @@ class Service:
         self.history = history
         self.source = source
         self._monotonic = monotonic
-        endpoints = [webhook.endpoint() for webhook in configuration.webhooks]
+        endpoints = configuration.endpoints()
         self.pipeline = Pipeline(configuration, history, endpoints=endpoints, now=now, relearn=relearn)
         self.outbox = Outbox(history.cursor, history.write_lock)
-        self.sender = WebhookSender(self.outbox, endpoints, clock=now)
+        self.sender = WebhookSender(self.outbox, endpoints, clock=now, policy=configuration.delivery.policy())
+        self.resenders = resenders(configuration, self.pipeline.annunciator, history, self.outbox, now)
         self.dead_letters: DeadLetterPublisher | None = None
         if configuration.dead_letters.topic is not None and isinstance(configuration.source, KafkaSourceSettings):
             self.dead_letters = DeadLetterPublisher(
@@ -91,6 +93,8 @@ class Service:
         for thread in self._threads:
             thread.start()
         self.sender.start()
+        for resender in self.resenders:
+            resender.start()
         if self.dead_letters is not None:
             self.dead_letters.start()
 
@@ -115,6 +119,8 @@ class Service:
         self._stop.set()
         self._threads[0].join()
         self.sender.stop()
+        for resender in self.resenders:
+            resender.stop()
         if self.dead_letters is not None:
             self.dead_letters.stop()
         self.source.close()
@@ -144,6 +150,8 @@ class Service:
             found.append(f"threads: {self._failure or 'not running'}")
         if self.sender.last_error is not None:
             found.append(f"webhooks: {self.sender.last_error}")
+        found += endpoint_problems(self.configuration, self.outbox)
+        found += [f"webhooks: {one.endpoint.name}: {one.problem}" for one in self.resenders if one.problem is not None]
         if self.dead_letters is not None and self.dead_letters.problem is not None:
             found.append(f"dead letters: {self.dead_letters.problem}")
         return found
