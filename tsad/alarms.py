@@ -8,12 +8,14 @@ from typing import Any, Literal
 __all__ = [
     "ANOMALY_RULE",
     "EVENT_RULE",
+    "PART_RULE",
     "SEVERITIES",
     "SILENCE_RULE",
     "AlarmBook",
     "AlarmTransition",
     "Contribution",
     "OddAttribute",
+    "PartEvidence",
     "Verdict",
     "stable_id",
 ]
@@ -21,13 +23,18 @@ __all__ = [
 ANOMALY_RULE = "anomaly"
 SILENCE_RULE = "silence"
 EVENT_RULE = "event"
-"""What an alarm is about: how an asset behaves, that it has stopped reporting, or odd categorical events."""
+PART_RULE = "part"
+"""What an alarm is about: how an asset behaves, that it has stopped reporting, odd categorical events, or a part."""
 
 SEVERITIES = ("low", "medium", "high", "critical")
 """By how many powers of ten the episode is rarer than the accepted rate: less than one, one, two, three and more."""
 
+_CLOSING: dict[str, "Kind"] = {SILENCE_RULE: "stream.resumed", PART_RULE: "part.closed"}
 State = Literal["normal", "active"]
-Kind = Literal["alarm.raised", "alarm.updated", "alarm.cleared", "stream.silent", "stream.resumed"]
+Kind = Literal[
+    "alarm.raised", "alarm.updated", "alarm.cleared", "stream.silent", "stream.resumed",
+    "part.flagged", "part.amended", "part.released", "part.closed",
+]  # fmt: skip
 
 
 def stable_id(prefix: str, *parts: object) -> str:
@@ -76,6 +83,47 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class PartEvidence:
+    """What is known of a part, and how it was judged.
+
+    Attributes
+    ----------
+    part_id
+        Which.
+    final
+        Nothing more is waited for.
+    flagged
+        The verdict, which may be amended until it is final.
+    method, dependence
+        Rule of combination, and the largest correlation between the streams that it reckons with (None: not known).
+    decided_by
+        The stream with the smallest p-value.
+    missing, uncalibrated
+        Streams that said nothing, and those whose model version has no calibration yet.
+    station, channel, began
+        Where in the process the part was oddest, and when (event time, ns UTC); None where the process was not odd.
+    shared_by
+        How many parts share the evidence of the process, as those of one batch do.
+    closer_imaging
+        The process alone asks for a closer look.
+    """
+
+    part_id: str
+    final: bool
+    flagged: bool
+    method: str
+    dependence: float | None
+    decided_by: str | None
+    missing: tuple[str, ...]
+    uncalibrated: tuple[str, ...]
+    station: str | None
+    channel: str | None
+    began: int | None
+    shared_by: int
+    closer_imaging: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmTransition:
     """One step in the life of an alarm.
 
@@ -103,6 +151,7 @@ class AlarmTransition:
     partition: int
     offset: int
     attributes: tuple[OddAttribute, ...] = ()
+    part: PartEvidence | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
@@ -151,10 +200,10 @@ class AlarmBook:
         severity
             One of `SEVERITIES`; an episode keeps the highest it has reached.
         details
-            `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`, `attributes`.
+            `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`, `attributes`, `part`.
         """
         alarm_id = self.alarm_id(asset, rule)
-        opens = kind in {"alarm.raised", "stream.silent"}
+        opens = kind in {"alarm.raised", "stream.silent", "part.flagged"}
         if opens:
             episode: dict[str, Any] = {
                 "id": stable_id("epi", alarm_id, time),
@@ -169,7 +218,7 @@ class AlarmBook:
             if SEVERITIES.index(severity) > SEVERITIES.index(episode["severity"]):
                 episode["severity"] = severity
         self._counts[alarm_id] = self._counts.get(alarm_id, 0) + 1
-        closes = kind in {"alarm.cleared", "stream.resumed"}
+        closes = kind in {"alarm.cleared", "stream.resumed", "part.released", "part.closed"}
         if closes:
             del self._open[alarm_id]
         return AlarmTransition(
@@ -201,7 +250,7 @@ class AlarmBook:
         """End every open episode, e.g. because what raised it is learnt anew."""
         return [
             self.step(
-                "alarm.cleared" if episode["rule"] != SILENCE_RULE else "stream.resumed",
+                _CLOSING.get(episode["rule"], "alarm.cleared"),
                 episode["asset"],
                 episode["rule"],
                 max(time, episode["started"]),
@@ -210,6 +259,12 @@ class AlarmBook:
             )
             for episode in list(self._open.values())
         ]
+
+    def forget(self, asset: str, rule: str) -> None:
+        """Drop what is known of an alarm that will not come again, such as a part's."""
+        alarm_id = self.alarm_id(asset, rule)
+        self._open.pop(alarm_id, None)
+        self._counts.pop(alarm_id, None)
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as JSON-ready values."""

@@ -17,7 +17,7 @@ def flag_by_shift(
 ) -> npt.NDArray[np.bool_]:
     """Flag parts so that among those of a shift at most a share of `level` is expected to be good.
 
-    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", Journal of the Royal Statistical Society B
+    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", J. Royal Statistical Society B
     57 (1995); that it holds for conformal p-values of one calibration: S. Bates and others, "Testing for outliers with
     conformal p-values", Annals of Statistics 51 (2023).
 
