@@ -109,7 +109,7 @@ def alarm_router(service: Service) -> APIRouter:
         return [condition_as_dict(one) for one in found[:limit]]
 
     @router.get("/kpis")
-    def kpis(days: Annotated[float, Query(gt=0, le=366)] = 1.0) -> dict[str, Any]:
+    def kpis(days: Annotated[float, Query(ge=1 / 1440, le=366)] = 1.0) -> dict[str, Any]:
         """Rate, floods, most frequent, chattering, fleeting and standing alarms of the last days of event time."""
         with service.history.cursor() as cursor:
             rows = cursor.execute(

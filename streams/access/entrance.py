@@ -11,7 +11,8 @@ from streams.access.tokens import Principal, TokenRegister
 
 __all__ = ["CONSOLE_PATH", "LOGIN_PATH", "LOGOUT_PATH", "Entrance", "in_console"]
 
-CONSOLE_PATH, LOGIN_PATH, LOGOUT_PATH = "/console", "/login", "/logout"
+CONSOLE_PATH = "/console"
+LOGIN_PATH, LOGOUT_PATH = f"{CONSOLE_PATH}/login", f"{CONSOLE_PATH}/logout"
 
 
 def in_console(path: str) -> bool:
@@ -63,7 +64,7 @@ class Entrance:
             if scheme.lower() != "bearer":
                 return "the Authorization header must be 'Bearer TOKEN'"
             return self.holder(token.strip())
-        if in_console(path) or path == LOGOUT_PATH:
+        if in_console(path):
             stored = self.sessions.token(_cookie(headers))
             return "the session has ended" if stored is None else self.holder(stored)
         return "there is no Authorization header; send 'Bearer TOKEN'"

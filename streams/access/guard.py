@@ -165,7 +165,7 @@ class Guard:
         if status == 401:
             self._refusals.wait(address)
         # The console's actions are written down where they are done: its transport is no action.
-        if method not in _READING and not in_console(path):
+        if method not in _READING and (path == LOGIN_PATH or not in_console(path)):
             name = None if who is None else who.name
             await run_in_threadpool(self._audit.record, name, address, method, path, status, "")
 
@@ -204,8 +204,9 @@ class Guard:
                 headers["x-frame-options"] = "DENY"
                 headers["referrer-policy"] = "same-origin"
                 headers["cross-origin-opener-policy"] = "same-origin"
-                headers["content-security-policy"] = _CONSOLE_POLICY if in_console(path) else _POLICY
-                if not in_console(path):
+                scripted = in_console(path) and path != LOGIN_PATH
+                headers["content-security-policy"] = _CONSOLE_POLICY if scripted else _POLICY
+                if not scripted:
                     headers["cache-control"] = "no-store"
                 if self._encrypted:
                     headers["strict-transport-security"] = "max-age=31536000"

@@ -65,17 +65,22 @@ def attach_console(app: FastAPI, service: Service) -> None:
     app.router.lifespan_context = start_quietly
 
 
+def _below(path: str) -> str:
+    """A path as NiceGUI's own links want it: below the place where the console is served."""
+    return path.removeprefix(PATH)
+
+
 def _header(service: Service, visit: Visit) -> None:
     with ui.header().classes("items-center justify-between bg-grey-10"):
-        ui.link("tsad", f"{PATH}/").classes("text-xl text-white no-underline").props("aria-label=overview")
+        ui.link("tsad", "/").classes("text-xl text-white no-underline").props("aria-label=overview")
         words = ui.label().props("role=status aria-label=service")
         who = visit.principal
         if who is not None:
-            ui.link(f"log out {who.name}", LOGOUT_PATH).classes("text-white")
+            ui.link(f"log out {who.name}", _below(LOGOUT_PATH)).classes("text-white")
 
     def refresh() -> None:
         if visit.ended:
-            ui.navigate.to(LOGIN_PATH)
+            ui.navigate.to(_below(LOGIN_PATH))
             return
         found = views.health(service)
         lag = "" if found["lag"] is None else f", {found['lag']} waiting"

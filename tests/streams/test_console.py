@@ -158,6 +158,12 @@ def test_what_somebody_else_does_is_seen_without_loading_again(page, console):
     expect(page.get_by_role("cell", name="take_out_of_service by bob: overhaul")).to_be_visible()
 
 
+def test_the_name_in_the_header_leads_back_to_the_overview(page):
+    opened(page, "pump-0")
+    page.get_by_role("link", name="overview").click()
+    expect(page.get_by_label("search")).to_be_visible()
+
+
 def test_an_alarm_that_there_is_not_is_said_to_be_unknown(page, console):
     _, address = console
     page.goto(f"{address}/console/alarm/alm_x")

@@ -171,7 +171,7 @@ def test_a_page_of_somebody_else_gets_nothing_by_another_name(door):
 
 def test_every_answer_has_its_safety_headers_and_none_opens_other_origins(door):
     _, client = door(tokens=token_settings())
-    for path, status in (("/healthz", 503), ("/metrics", 401), ("/login", 200), ("/nowhere", 401)):
+    for path, status in (("/healthz", 503), ("/metrics", 401), ("/console/login", 200), ("/nowhere", 401)):
         answer = client.get(path, headers={"origin": "https://attacker.example"})
         assert answer.status_code == status
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -183,8 +183,8 @@ def test_every_answer_has_its_safety_headers_and_none_opens_other_origins(door):
 
 def test_logging_in_opens_the_console_alone_and_logging_out_closes_it(door):
     clock, client = door(tokens=token_settings(), session="1h")
-    assert client.post("/login", data={"token": "wrong"}).status_code == 401
-    answer = client.post("/login", data={"token": TOKENS["operator"]})
+    assert client.post("/console/login", data={"token": "wrong"}).status_code == 401
+    answer = client.post("/console/login", data={"token": TOKENS["operator"]})
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -194,18 +194,18 @@ def test_logging_in_opens_the_console_alone_and_logging_out_closes_it(door):
     assert client.get("/api/v1/alarms").status_code == 401
     clock.moment += timedelta(hours=1)
     assert client.get("/console/").status_code == 401
-    assert client.get("/console/", headers={"accept": "text/html"}).headers["location"] == "/login"
-    client.post("/login", data={"token": TOKENS["operator"]})
-    assert client.get("/logout").status_code == 303
+    assert client.get("/console/", headers={"accept": "text/html"}).headers["location"] == "/console/login"
+    client.post("/console/login", data={"token": TOKENS["operator"]})
+    assert client.get("/console/logout").status_code == 303
     assert client.get("/console/").status_code == 401
 
 
 def test_guessing_at_the_log_in_page_is_slowed_down(door):
     clock, client = door(tokens=token_settings())
-    statuses = [client.post("/login", data={"token": "guess"}).status_code for _ in range(12)]
+    statuses = [client.post("/console/login", data={"token": "guess"}).status_code for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
     clock.seconds += 6
-    assert client.post("/login", data={"token": TOKENS["viewer"]}).status_code == 303
+    assert client.post("/console/login", data={"token": TOKENS["viewer"]}).status_code == 303
 
 
 def test_tls_serves_what_the_certificate_is_for(door, tmp_path):
@@ -219,7 +219,7 @@ def test_tls_serves_what_the_certificate_is_for(door, tmp_path):
     authority.configure_trust(context)
     tls = {"certificate": str(certificate), "key": str(key)}
     _, client = door(tls=tls, verify=context, tokens=token_settings())
-    answer = client.post("/login", data={"token": TOKENS["viewer"]})
+    answer = client.post("/console/login", data={"token": TOKENS["viewer"]})
     assert "secure" in answer.headers["set-cookie"].lower()
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
