@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
@@ -18,6 +19,9 @@ __all__ = ["TopicEndpoint", "TopicWriter"]
 
 _SECRET_OPTIONS = ("password", "secret", "token")
 _LONGEST_TOPIC = 249
+_GRACE_SECONDS = 2.0
+
+_log = structlog.get_logger("connectors.webhooks")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,10 @@ class TopicWriter:
         headers += [(name, value.encode()) for name, value in message.headers]
         try:
             producer = self._producer(endpoint)
-            producer.send(endpoint.topic, message.body, key=message.key, headers=headers).get(endpoint.timeout_seconds)
+            acknowledged = producer.send(endpoint.topic, message.body, key=message.key, headers=headers)
+            acknowledged.get(endpoint.timeout_seconds + _GRACE_SECONDS)
+                endpoint.timeout_seconds + _GRACE_SECONDS
+            )
         except (KafkaError, OSError) as error:
             self._drop(endpoint.name)
             text = endpoint.masked(f"{type(error).__name__}: {error}")
@@ -103,6 +110,8 @@ class TopicWriter:
             known = self._producers.get(endpoint.name)
         if known is not None:
             return known
+        # A record that was not acknowledged in time is given up by the producer itself, before its future is: nothing
+        # is left in a producer that is dropped.
         milliseconds = round(endpoint.timeout_seconds * 1_000)
         producer = KafkaProducer(
             bootstrap_servers=list(endpoint.bootstrap),
@@ -110,6 +119,8 @@ class TopicWriter:
                 "client_id": "tsad-alarms",
                 "bootstrap_timeout_ms": milliseconds,
                 "max_block_ms": milliseconds,
+                "request_timeout_ms": milliseconds // 2,
+                "delivery_timeout_ms": milliseconds,
                 "acks": "all",
                 **endpoint.options,
             },
@@ -122,4 +133,7 @@ class TopicWriter:
         with self._lock:
             producer = self._producers.pop(name, None)
         if producer is not None:
-            producer.close(timeout=0)
+            try:
+                producer.close(timeout=_GRACE_SECONDS)
+            except KafkaError as error:
+                _log.warning("a producer could not be closed in time", endpoint=name, error=repr(error))
