@@ -92,8 +92,6 @@ class TopicWriter:
             producer = self._producer(endpoint)
             acknowledged = producer.send(endpoint.topic, message.body, key=message.key, headers=headers)
             acknowledged.get(endpoint.timeout_seconds + _GRACE_SECONDS)
-                endpoint.timeout_seconds + _GRACE_SECONDS
-            )
         except (KafkaError, OSError) as error:
             self._drop(endpoint.name)
             text = endpoint.masked(f"{type(error).__name__}: {error}")
