@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tsad.errors import NotEnoughDataError
 
-__all__ = ["FusionCheck", "average_precision", "check_fusion"]
+__all__ = ["FusionCheck", "average_precision", "check_fusion", "choose_rule"]
 
 _LEAST_DEFECTS = 20
 _RESAMPLES = 500
@@ -21,11 +21,11 @@ class FusionCheck:
     Attributes
     ----------
     use
-        ``fused``, or the name of the stream to go by.
+        Name of the fused score, or of the stream to go by instead.
     best_stream
         The single stream with the highest average precision.
     average_precision
-        Of ``fused`` and of each stream.
+        Of the fused score and of each stream.
     difference, low, high
         Fused less best stream, and the interval of its paired bootstrap (5th and 95th percentile).
     chance_of_harm
@@ -71,6 +71,7 @@ def check_fusion(
     fused: npt.NDArray[np.float64],
     streams: Mapping[str, npt.NDArray[np.float64]],
     *,
+    name: str = "fused",
     harm_allowed: float = 0.05,
     resamples: int = _RESAMPLES,
     seed: int = 0,
@@ -87,6 +88,8 @@ def check_fusion(
         bool[m], defects.
     fused, streams
         float64[m] each, higher is odder; NaN counts as least odd.
+    name
+        Of the fused score.
     harm_allowed
         Share of resamples in which it may be worse.
     resamples, seed
@@ -105,28 +108,61 @@ def check_fusion(
             f"whether fusion does harm needs {_LEAST_DEFECTS} labelled defects and good parts; "
             f"{int(labels.sum())} and {int((~labels).sum())} are there"
         )
-    all_scores = {"fused": fused, **streams}
-    known = {name: np.where(np.isnan(score), -np.inf, score) for name, score in all_scores.items()}
-    overall = {name: average_precision(labels, score) for name, score in known.items()}
-    best = max(streams, key=lambda name: overall[name])
+    if name in streams:
+        raise ValueError(f"the fused score and a stream are both called {name!r}")
+    known = {one: _ranked_last(score) for one, score in {name: fused, **streams}.items()}
+    overall = {one: average_precision(labels, score) for one, score in known.items()}
+    best = max(streams, key=lambda one: overall[one])
     rng = np.random.default_rng(seed)
     # Defects and good parts are drawn apart: their shares are given by the sample, not by chance.
     counts = np.empty((resamples, len(labels)))
     for one in (np.flatnonzero(labels), np.flatnonzero(~labels)):
         counts[:, one] = rng.multinomial(len(one), np.full(len(one), 1.0 / len(one)), size=resamples)
-    difference = _resampled(labels, known["fused"], counts) - _resampled(labels, known[best], counts)
+    difference = _resampled(labels, known[name], counts) - _resampled(labels, known[best], counts)
     low, high = np.quantile(difference, [0.05, 0.95])
     harm = float((difference < 0).mean())
-    gain = overall["fused"] - overall[best]
+    gain = overall[name] - overall[best]
     fine = gain >= 0 and harm <= harm_allowed
-    told = f"average precision {overall['fused']:.3f} fused, {overall[best]:.3f} by {best} alone"
+    told = f"average precision {overall[name]:.3f} by {name}, {overall[best]:.3f} by {best} alone"
     reason = (
         f"{told}; fusion is worse in {100 * harm:.0f} % of resamples, {100 * harm_allowed:.0f} % are allowed: "
         f"{'it stays' if fine else f'{best} alone is used'}"
     )
     return FusionCheck(
-        "fused" if fine else best, best, overall, gain, float(low), float(high), harm, reason,
+        name if fine else best, best, overall, gain, float(low), float(high), harm, reason,
     )  # fmt: skip
+
+
+def choose_rule(
+    labels: npt.NDArray[np.bool_],
+    rules: Mapping[str, npt.NDArray[np.float64]],
+    streams: Mapping[str, npt.NDArray[np.float64]],
+    *,
+    harm_allowed: float = 0.05,
+    seed: int = 0,
+) -> FusionCheck:
+    """Take the rule with the highest average precision on labelled parts, and check it as `check_fusion` does.
+
+    What it reaches on these parts is flattered by the choice; report it on others.
+
+    Parameters
+    ----------
+    labels, streams, harm_allowed, seed
+        As for `check_fusion`.
+    rules
+        float64[m] by rule, higher is odder.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Fewer than 20 defects, or no good part.
+    """
+    best = max(rules, key=lambda rule: average_precision(labels, _ranked_last(rules[rule])))
+    return check_fusion(labels, rules[best], streams, name=best, harm_allowed=harm_allowed, seed=seed)
+
+
+def _ranked_last(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def _ranking(scores: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -18,9 +18,10 @@ _RIDGE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Stacking:
-    """``sigmoid(intercept + sum weights * z + sum missing * is_missing)`` of the normal deviates of p-values.
+    """``sigmoid(intercept + sum weights * -ln(p) + sum missing * is_missing)`` of p-values.
 
-    No weight is negative: a stream that is odder never makes a part look better, whatever the labels happen to say.
+    The surprise ``-ln p`` is as good as the log odds where p is small, and does not let a stream that sees nothing speak
+    against one that does. No weight is negative: a stream that is odder never makes a part look better, whatever the labels happen to say.
 
     Attributes
     ----------
@@ -113,10 +114,10 @@ def _parts(coefficients: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np
 
 
 def _features(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """float64[2k + 1, m]: one, normal deviates (0 where missing), and whether each is missing."""
+    """float64[2k + 1, m]: one, surprise of p-values (0 where missing), and whether each is missing."""
     gone = np.isnan(p_values)
-    z = -special.ndtri(np.clip(np.where(gone, 0.5, p_values), 1e-300, 1.0 - 1e-16))
-    return np.concatenate([np.ones((1, p_values.shape[1])), np.where(gone, 0.0, z), gone.astype(np.float64)])
+    z = -np.log(np.clip(np.where(gone, 1.0, p_values), 1e-300, 1.0))
+    return np.concatenate([np.ones((1, p_values.shape[1])), z, gone.astype(np.float64)])
 
 
 def _linear(coefficients: npt.NDArray[np.float64], p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

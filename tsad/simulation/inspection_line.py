@@ -147,6 +147,15 @@ class InspectionLine:
         far = np.abs(self.values - middle) / spread
         return far.max(axis=2).astype(np.float64), far.argmax(axis=2).astype(np.int32)
 
+    def part_scores(self) -> NDArray[np.float64]:
+        """What a joiner finds of parts: float64[n, s + c], the worst row of each station, and the images' scores."""
+        n, hold = len(self.part), self.settings.part_seconds
+        scores, _ = self.row_scores()
+        first = (np.arange(n)[:, None] + np.arange(len(scores))[None, :]) * hold
+        worst = [scores[s][first[:, s, None] + np.arange(hold)].max(axis=1) for s in range(len(scores))]
+        images = np.where(self.image_arrival >= 0, self.image_score, np.nan)
+        return np.concatenate([np.stack(worst, axis=1), images], axis=1)
+
 
 def simulate_line(settings: InspectionLineSettings) -> InspectionLine:
     """Simulate a line.
