@@ -20,8 +20,9 @@ _RIDGE = 1e-3
 class Stacking:
     """``sigmoid(intercept + sum weights * -ln(p) + sum missing * is_missing)`` of p-values.
 
-    The surprise ``-ln p`` is as good as the log odds where p is small, and does not let a stream that sees nothing speak
-    against one that does. No weight is negative: a stream that is odder never makes a part look better, whatever the labels happen to say.
+    The surprise ``-ln p`` is as good as the log odds where p is small, and does not let a stream that sees nothing
+    speak against one that does. No weight is negative: a stream that is odder never makes a part look better, whatever
+    the labels happen to say.
 
     Attributes
     ----------
