@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.alarm_event import EVENT_VERSION, event_time
 
-__all__ = ["endpoint_alarm_id", "endpoint_disabled", "endpoint_enabled", "test_event"]
+__all__ = ["endpoint_alarm_id", "endpoint_disabled", "endpoint_enabled", "endpoint_test"]
 
 _STREAM = "tsad"
 
@@ -43,15 +43,12 @@ def endpoint_enabled(endpoint: str, address: str, at: datetime) -> Mapping[str, 
     )  # fmt: skip
 
 
-def test_event(endpoint: str, at: datetime) -> Mapping[str, Any]:
+def endpoint_test(endpoint: str, at: datetime) -> Mapping[str, Any]:
     """An event that means nothing, to see whether an endpoint takes one."""
     return _event(
         "service.test", endpoint, at, active=True, severity="low",
         summary=f"This is a test of the endpoint {endpoint}; nothing has happened and nothing is to be done",
     )  # fmt: skip
-
-
-test_event.__test__ = False  # type: ignore[attr-defined] # it is no test of pytest's
 
 
 def _event(kind: str, endpoint: str, at: datetime, *, active: bool, severity: str, summary: str) -> Mapping[str, Any]:

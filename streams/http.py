@@ -1,14 +1,12 @@
 """The daemon's HTTP door: health, metrics, and what there is to see, on loopback."""
 
-import json
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, get_args
 
 import uvicorn
@@ -16,10 +14,7 @@ from fastapi import FastAPI, Query, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
-from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from connectors.errors import ConnectorError
-from connectors.webhooks import DeliveryStatus, OutboxEntry
 from streams.access.audit import AuditLog
 from streams.access.entrance import Entrance
 from streams.access.guard import Guard
@@ -31,27 +26,11 @@ from streams.configuration import masked
 from streams.errors import StreamsError
 from streams.http_alarms import alarm_router
 from streams.http_history import history_router
+from streams.http_webhooks import delivery_metrics, webhook_router
 from streams.service import Service
 from tsad.lifecycle import ConditionState
 
 __all__ = ["HttpServer", "create_application"]
-
-
-class ReplayRequest(BaseModel):
-    """Which deliveries to send again; conditions given together must all hold."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    webhook_ids: list[str] | None = None
-    endpoint: str | None = None
-    since: AwareDatetime | None = None
-
-
-def entry_as_dict(entry: OutboxEntry) -> dict[str, Any]:
-    """A delivery as JSON-ready values."""
-    shown = asdict(entry)
-    shown["body"] = json.loads(entry.body)
-    return {key: _plain(value) for key, value in shown.items()}
 
 
 class _ServiceCollector(Collector):
@@ -108,9 +87,7 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily("tsad_source_connected", "Whether the source can be read", value=health.connected)
         if health.lag is not None:
             yield GaugeMetricFamily("tsad_source_lag_records", "Records waiting in the source", value=health.lag)
-        yield GaugeMetricFamily(
-            "tsad_webhooks_pending", "Webhooks not yet delivered", value=sum(self._service.outbox.pending().values())
-        )
+        yield from delivery_metrics(self._service)
         yield GaugeMetricFamily("tsad_ready", "Whether the service is ready", value=not self._service.problems())
 
 
@@ -161,30 +138,6 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, map(_plain, row), strict=True)) for row in cursor.fetchall()]
 
-    @app.get("/api/v1/webhooks")
-    def webhooks(
-        status: Annotated[str | None, Query(pattern="^(pending|delivered|failed|disabled)$")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> list[dict[str, Any]]:
-        """Deliveries of alarm events, the newest first."""
-        chosen = None if status is None else DeliveryStatus(status)
-        return [entry_as_dict(entry) for entry in service.outbox.list(status=chosen, limit=limit)]
-
-    @app.post("/api/v1/webhooks/replay")
-    def replay(request: ReplayRequest, response: Response) -> dict[str, Any]:
-        """Send deliveries again, with their ids unchanged."""
-        try:
-            if request.endpoint is not None:
-                service.outbox.enable(request.endpoint)
-            count = service.outbox.replay(
-                datetime.now(UTC), webhook_ids=request.webhook_ids, endpoint=request.endpoint, since=request.since
-            )
-        except ConnectorError as error:
-            response.status_code = 422
-            return {"error": str(error)}
-        service.sender.notify()
-        return {"replayed": count}
-
     @app.get("/api/v1/status")
     def status() -> dict[str, Any]:
         """Counts since the start, by stream."""
@@ -200,6 +153,7 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
         }
 
     app.include_router(alarm_router(service))
+    app.include_router(webhook_router(service))
     app.include_router(history_router(service))
     return app
 

@@ -20,6 +20,7 @@ from tsad_cli import (
     service,
     simulate,
     token,
+    webhooks,
 )
 
 __all__ = ["app", "main"]
@@ -35,7 +36,7 @@ app = typer.Typer(
 app.command("run")(service.run)
 app.command("check")(service.check)
 app.add_typer(alarms.alarms, name="alarms")
-app.add_typer(service.webhooks, name="webhooks")
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("backtest")(backtest.backtest)
 app.command("report")(report.report)

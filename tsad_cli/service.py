@@ -1,4 +1,4 @@
-"""Commands around the daemon: `run`, `check`, `webhooks`."""
+"""Commands around the daemon: `run`, `check`."""
 
 import json
 import signal
@@ -12,14 +12,12 @@ if TYPE_CHECKING:
     from connectors.sources.base import Source
     from streams.configuration import Configuration
 
-__all__ = ["check", "make_source", "run", "webhooks"]
+__all__ = ["ConfigurationFile", "check", "load_or_exit", "make_source", "run"]
 
-webhooks = typer.Typer(help="Deliveries of alarm events: list them, send them again.", no_args_is_help=True)
-
-_ConfigurationFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file; see configs/ for examples.")]
+ConfigurationFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file; see configs/ for examples.")]
 
 
-def _load(path: Path) -> "Configuration":
+def load_or_exit(path: Path) -> "Configuration":
     """The configuration, or exit code 2 with its problems."""
     from streams.configuration import load_configuration
     from streams.errors import ConfigurationFileError
@@ -49,7 +47,7 @@ def make_source(configuration: "Configuration") -> "Source":
 
 
 def run(
-    config: _ConfigurationFile,
+    config: ConfigurationFile,
     relearn: Annotated[
         list[str] | None, typer.Option(metavar="STREAM", help="Drop what this stream has learnt. May be repeated.")
     ] = None,
@@ -72,7 +70,7 @@ def run(
     from streams.service import Service
     from tsad.errors import TsadError
 
-    configuration = _load(config)
+    configuration = load_or_exit(config)
     configure_logs("console" if log == "console" or (log == "auto" and sys.stderr.isatty()) else "json", log_level)
     server: HttpServer | None = None
     try:
@@ -117,7 +115,7 @@ def _announce(configuration: "Configuration", server: Any) -> None:
 
 
 def check(
-    config: _ConfigurationFile,
+    config: ConfigurationFile,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
 ) -> None:
     """Validate a configuration and print it resolved, with secrets masked. Starts nothing.
@@ -128,61 +126,5 @@ def check(
 
     from streams.configuration import masked
 
-    shown = masked(_load(config))
+    shown = masked(load_or_exit(config))
     typer.echo(json.dumps(shown, indent=2) if as_json else yaml.safe_dump(shown, sort_keys=False).rstrip())
-
-
-@webhooks.command("list")
-def list_webhooks(
-    config: _ConfigurationFile,
-    status: Annotated[str | None, typer.Option(help="pending, delivered, failed or disabled.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the bodies.")] = False,
-) -> None:
-    """List deliveries, whether the daemon runs or not.
-
-    Example: tsad webhooks list configs/plant.yaml --status failed
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    entries = _webhook_calls(_load(config)).newest(status, limit)
-    if as_json:
-        typer.echo(json.dumps(entries, indent=2))
-        return
-    table = Table("webhook id", "endpoint", "event", "created", "attempts", "status")
-    for entry in entries:
-        table.add_row(*(str(entry[key]) for key in _SHOWN))
-    Console().print(table)
-
-
-@webhooks.command("replay")
-def replay_webhooks(
-    config: _ConfigurationFile,
-    webhook_ids: Annotated[list[str] | None, typer.Argument(metavar="[WEBHOOK_ID]...")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="All of this endpoint, which is switched on again.")] = None,
-    since: Annotated[str | None, typer.Option(help="All since this time, e.g. 2026-11-21T08:00:00Z.")] = None,
-) -> None:
-    """Send deliveries again, with their ids unchanged. Conditions given together must all hold.
-
-    Example: tsad webhooks replay configs/plant.yaml --endpoint control-room --since 2026-11-21T08:00:00Z
-    """
-    count = _webhook_calls(_load(config)).replay(webhook_ids or None, endpoint, since)
-    typer.echo(f"{count} deliveries are due again")
-
-
-_SHOWN = ("webhook_id", "endpoint", "event_type", "created_at", "attempts", "status")
-
-
-def _webhook_calls(configuration: "Configuration") -> Any:
-    """The running daemon's outbox over HTTP, or the history's own when no daemon has it open."""
-    from connectors.errors import HistoryError, HistoryLockedError
-    from tsad_cli.webhook_calls import FileCalls, HttpCalls
-
-    try:
-        return FileCalls(configuration.history.path)
-    except HistoryLockedError:
-        return HttpCalls(configuration.http)
-    except HistoryError as error:
-        typer.echo(f"tsad webhooks: {error}", err=True)
-        raise typer.Exit(1) from error

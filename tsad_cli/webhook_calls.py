@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -11,7 +12,8 @@ from connectors.errors import ConnectorError, HistoryError
 from connectors.history.database import History
 from connectors.webhooks import DeliveryStatus, Outbox
 from streams.access.settings import HttpSettings
-from streams.http import ReplayRequest, entry_as_dict
+from streams.configuration import Configuration
+from streams.http_webhooks import ReplayRequest, delivery_as_dict, entry_as_dict, replay
 from tsad_cli.daemon_client import daemon_client
 
 __all__ = ["FileCalls", "HttpCalls"]
@@ -25,15 +27,22 @@ def _fail(message: str) -> typer.Exit:
 class FileCalls:
     """Works on a history that no daemon has open.
 
+    Parameters
+    ----------
+    configuration
+        Names the history, and the endpoints.
+
     Raises
     ------
     HistoryError
         The file is not there, or cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, configuration: Configuration) -> None:
+        path: Path = configuration.history.path
         if not path.is_file():
             raise HistoryError(f"history {path} is not there; it is made by the first `tsad run`")
+        self._endpoints = configuration.endpoints()
         self._history = History(path)
 
     def newest(self, status: str | None, limit: int) -> list[dict[str, Any]]:
@@ -46,6 +55,14 @@ class FileCalls:
             outbox = Outbox(history.cursor, history.write_lock)
             return [entry_as_dict(entry) for entry in outbox.list(status=chosen, limit=limit)]
 
+    def one(self, webhook_id: str) -> dict[str, Any]:
+        """One delivery with its attempts."""
+        with self._history as history:
+            try:
+                return delivery_as_dict(Outbox(history.cursor, history.write_lock), webhook_id, self._endpoints)
+            except ConnectorError as error:
+                raise _fail(str(error)) from error
+
     def replay(self, webhook_ids: list[str] | None, endpoint: str | None, since: str | None) -> int:
         """Make deliveries due again; the daemon sends them when it runs next."""
         with self._history as history:
@@ -54,11 +71,7 @@ class FileCalls:
                 request = ReplayRequest.model_validate(
                     {"webhook_ids": webhook_ids, "endpoint": endpoint, "since": since}
                 )
-                if endpoint is not None:
-                    outbox.enable(endpoint)
-                return outbox.replay(
-                    datetime.now(UTC), webhook_ids=request.webhook_ids, endpoint=endpoint, since=request.since
-                )
+                return replay(outbox, self._endpoints, request, datetime.now(UTC))
             except ValueError as error:
                 raise _fail(str(error)) from error
             except ConnectorError as error:
@@ -81,6 +94,11 @@ class HttpCalls:
         """The newest deliveries."""
         parameters = {"limit": str(limit), **({} if status is None else {"status": status})}
         found: list[dict[str, Any]] = self._answer(self._request("GET", "/api/v1/webhooks", params=parameters))
+        return found
+
+    def one(self, webhook_id: str) -> dict[str, Any]:
+        """One delivery with its attempts."""
+        found: dict[str, Any] = self._answer(self._request("GET", f"/api/v1/webhooks/{quote(webhook_id, safe='')}"))
         return found
 
     def replay(self, webhook_ids: list[str] | None, endpoint: str | None, since: str | None) -> int:

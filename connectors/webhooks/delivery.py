@@ -15,15 +15,14 @@ import httpx
 import numpy as np
 import structlog
 
-from connectors.alarm_event import encode_event
 from connectors.errors import ConnectorSettingsError
-from connectors.service_event import endpoint_alarm_id, endpoint_disabled
 from connectors.webhooks.addresses import AddressPolicy
 from connectors.webhooks.carriers import Carrier
 from connectors.webhooks.deliveries import Attempt, Delivery, OutboxEntry, Outcome
-from connectors.webhooks.endpoint import Endpoint, deliveries_for
+from connectors.webhooks.endpoint import Endpoint
 from connectors.webhooks.judgement import Answer, judge, retry_after_seconds
 from connectors.webhooks.outbox import Outbox
+from connectors.webhooks.telling import told_of_disabling
 
 __all__ = ["Answer", "WebhookSender", "judge", "retry_after_seconds"]
 
@@ -268,12 +267,4 @@ class WebhookSender:
         """What the other endpoints are told when this one is switched off."""
         if attempt.outcome is not Outcome.DISABLED:
             return ()
-        event = endpoint_disabled(endpoint.name, endpoint.masked_url, attempt.attempted_at, attempt.error or "")
-        return deliveries_for(
-            [other for other in self._endpoints.values() if other.name != endpoint.name],
-            alarm_id=endpoint_alarm_id(endpoint.name),
-            transition_seq=event["data"]["transition_seq"],
-            event_type=event["type"],
-            body=encode_event(event),
-            created_at=attempt.attempted_at,
-        )
+        return told_of_disabling(self._endpoints.values(), endpoint.name, attempt.attempted_at, attempt.error or "")

@@ -304,6 +304,15 @@ class Outbox:
             [None if status is None else status.value, endpoint, alarm_id, limit],
         )
 
+    def entry(self, webhook_id: str) -> OutboxEntry:
+        """Return one delivery; `UnknownWebhookError` when the outbox holds no such one."""
+        found = self._entries(f"SELECT {_ENTRY} FROM outbox WHERE webhook_id = $1", [webhook_id])  # noqa: S608
+        if not found:
+            raise UnknownWebhookError(
+                f"the outbox holds no webhook {webhook_id!r}; tsad webhooks list shows the newest"
+            )
+        return found[0]
+
     def attempts(self, webhook_id: str) -> tuple[Attempt, ...]:
         """Return the ledger of one delivery, the first attempt first; replays go on below earlier attempts."""
         with closing(self._connect()) as cursor:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from connectors.alarm_event import ACTION_EVENTS, action_event, alarm_event
 from connectors.history.conditions import ActionRecord
-from connectors.service_event import endpoint_disabled, endpoint_enabled, test_event
+from connectors.service_event import endpoint_disabled, endpoint_enabled, endpoint_test
 from tsad.alarms import SEVERITIES, AlarmTransition, Contribution, OddAttribute, Verdict
 from tsad.lifecycle import AlarmCondition
 
@@ -103,7 +103,7 @@ endpoint_names = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
 service_events = (
     st.builds(endpoint_disabled, endpoint_names, st.just("https://host/***"), moments, texts)
     | st.builds(endpoint_enabled, endpoint_names, st.just("https://host/***"), moments)
-    | st.builds(test_event, endpoint_names, moments)
+    | st.builds(endpoint_test, endpoint_names, moments)
 )
 
 events = transitions().map(alarm_event) | actions().map(lambda both: action_event(*both)) | service_events

@@ -16,7 +16,7 @@ from connectors.encoders import FORMATS, encode
 from connectors.encoders.base import as_json, fitted
 from connectors.encoders.mail import mail_message
 from connectors.history.conditions import ActionRecord
-from connectors.service_event import test_event as made_for_a_test
+from connectors.service_event import endpoint_test
 from tests.connectors.encoders.events import events, transition
 from tsad.lifecycle import AlarmCondition
 
@@ -222,7 +222,7 @@ def test_formats_without_words_for_acknowledgements_say_so(name):
 
 
 def test_a_test_says_that_it_is_one():
-    event = made_for_a_test("room", NOW)
+    event = endpoint_test("room", NOW)
     for name in FORMATS:
         message = encode(name, event, OPTIONS)
         assert b"est" in message.body
