@@ -1,6 +1,7 @@
 """The errors of the connectors.
 
 ConnectorError
+├── BadInspectionError        an inspection record cannot be used
 ├── ConnectorSettingsError    a setting of a connector is wrong; nothing was started (also a ValueError)
 ├── HistoryError              the history file cannot be used
 │   ├── HistoryLockedError    another process has it open
@@ -10,6 +11,7 @@ ConnectorError
 """
 
 __all__ = [
+    "BadInspectionError",
     "ConnectorError",
     "ConnectorSettingsError",
     "HistoryError",
@@ -22,6 +24,14 @@ __all__ = [
 
 class ConnectorError(Exception):
     """Base of every error that `connectors` raises on purpose."""
+
+
+class BadInspectionError(ConnectorError):
+    """An inspection record cannot be used; `reason` is what it is counted under, the message says what is wrong."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class ConnectorSettingsError(ConnectorError, ValueError):
