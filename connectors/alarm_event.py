@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from connectors.history.conditions import ActionRecord
-from tsad.alarms import AlarmTransition, Contribution, OddAttribute
+from tsad.alarms import AlarmTransition, Contribution, OddAttribute, PartEvidence
 from tsad.lifecycle import AlarmCondition
 
 __all__ = ["ACTION_EVENTS", "EVENT_VERSION", "action_event", "alarm_event", "encode_event", "event_time"]
@@ -97,6 +97,7 @@ def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
             ],
             "models": [{"name": v.detector, "score": v.score, "p_value": v.p_value} for v in transition.verdicts],
             "source": {"partition": transition.partition, "offset": transition.offset},
+            **({} if transition.part is None else _part(transition.part)),
             "summary": _summary(transition),
         },
     }
@@ -172,6 +173,8 @@ def _event_reason(a: OddAttribute) -> str:
 
 def _summary(transition: AlarmTransition) -> str:
     asset = transition.asset
+    if transition.part is not None:
+        return _part_summary(transition.kind, transition.part)
     if transition.kind == "stream.silent":
         return f"{asset} has stopped reporting while others go on"
     if transition.kind == "stream.resumed":
@@ -184,6 +187,46 @@ def _summary(transition: AlarmTransition) -> str:
         return f"{asset}: an odd event{rare}: {_event_reason(transition.attributes[0])}"
     lead = f": {_reason(transition.contributions[0])}" if transition.contributions else ""
     return f"{asset} behaves unusually{rare}{lead}"
+
+
+def _part(part: PartEvidence) -> dict[str, Any]:
+    """What is said of a part, besides what every alarm says."""
+    return {
+        "part_id": part.part_id,
+        "fusion": {
+            "final": part.final,
+            "flagged": part.flagged,
+            "method": part.method,
+            "dependence": part.dependence,
+            "decided_by": part.decided_by,
+            "missing": list(part.missing),
+            "uncalibrated": list(part.uncalibrated),
+            "began": None
+            if part.station is None
+            else {
+                "station": part.station,
+                "channel": part.channel,
+                "time": None if part.began is None else event_time(part.began),
+            },
+            "shared_by": part.shared_by,
+            "closer_imaging": part.closer_imaging,
+        },
+    }
+
+
+def _part_summary(kind: str, part: PartEvidence) -> str:
+    if kind == "part.released":
+        return f"part {part.part_id} is no longer flagged: what came since speaks for it"
+    if kind == "part.closed":
+        gone = f"; missing: {', '.join(part.missing)}" if part.missing else ""
+        return f"part {part.part_id} stays flagged; nothing more is waited for{gone}"
+    began = ""
+    if part.station is not None and part.began is not None:
+        channel = "" if part.channel is None else f", {part.channel}"
+        began = f"; in the process it was oddest at {part.station}{channel} at {event_time(part.began)}"
+    verb = "is flagged" if kind == "part.flagged" else "stays flagged"
+    state = "" if part.final else ", so far"
+    return f"part {part.part_id} {verb}{state}, by {part.decided_by}{began}"
 
 
 def _days(days: float) -> str:

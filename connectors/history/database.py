@@ -25,7 +25,10 @@ from tsad.lifecycle import AlarmCondition
 __all__ = ["Commit", "DeadLetter", "History", "StoredSnapshot"]
 
 _MOST_SHRINKS = 20
-_AGEING = {"samples": "time", "rollups": "minute", "events": "time", "inspections": "time"}
+_AGEING = {
+    "samples": "time", "rollups": "minute", "events": "time", "inspections": "time", "genealogy": "time",
+    "parts": "time",
+}  # fmt: skip
 
 _TRANSITION_COLUMNS = (
     "alarm_id", "episode_id", "transition_seq", "kind", "stream", "asset", "state", "previous_state", "severity",
@@ -252,7 +255,8 @@ class History:
         for name in ("score", "threshold", "p_value", "one_in_days"):
             columns[name] = pa.array(columns[name], pa.float64())
         columns["details"] = [
-            json.dumps({name: row[name] for name in ("contributions", "verdicts", "attributes")}) for row in rows
+            json.dumps({name: row[name] for name in ("contributions", "verdicts", "attributes", "part")})
+            for row in rows
         ]
         columns["partition"] = [row["partition"] for row in rows]
         columns["record_offset"] = [row["offset"] for row in rows]

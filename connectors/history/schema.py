@@ -5,7 +5,7 @@ from connectors.webhooks.outbox import OUTBOX_TABLES
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 TABLES: tuple[str, ...] = (
     "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
@@ -48,6 +48,18 @@ TABLES: tuple[str, ...] = (
         stream_id SMALLINT NOT NULL, inspection_id TEXT NOT NULL, part_id TEXT, station TEXT, camera TEXT,
         time TIMESTAMP_NS NOT NULL, score DOUBLE, payload JSON NOT NULL, partition INTEGER NOT NULL,
         record_offset BIGINT NOT NULL)""",
+    # Which part was at which station from when to when; `shared_by` parts share the interval, as those of a batch do.
+    """CREATE TABLE IF NOT EXISTS genealogy (
+        stream_id SMALLINT NOT NULL, part_id TEXT NOT NULL, station TEXT NOT NULL, started TIMESTAMP_NS NOT NULL,
+        time TIMESTAMP_NS NOT NULL, shared_by INTEGER NOT NULL, partition INTEGER NOT NULL,
+        record_offset BIGINT NOT NULL)""",
+    # One row an amendment. `scores` and `p_values` stand in the order of streams.detectors, which are the part's
+    # streams; `station`, `channel` and `began` tell where in the process it was oddest.
+    """CREATE TABLE IF NOT EXISTS parts (
+        stream_id SMALLINT NOT NULL, part_id TEXT NOT NULL, amendment INTEGER NOT NULL, final BOOLEAN NOT NULL,
+        time TIMESTAMP_NS NOT NULL, scores DOUBLE[], p_values DOUBLE[], p_value DOUBLE, method TEXT NOT NULL,
+        decided_by TEXT, flagged BOOLEAN NOT NULL, missing TEXT[], station TEXT, channel TEXT, began TIMESTAMP_NS,
+        shared_by INTEGER NOT NULL, closer_imaging BOOLEAN NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS dead_letters (
         topic TEXT NOT NULL, partition INTEGER NOT NULL, record_offset BIGINT NOT NULL, reason TEXT NOT NULL,
         detail TEXT NOT NULL, payload BLOB, arrived TIMESTAMP_NS, published BOOLEAN NOT NULL DEFAULT false)""",
@@ -81,5 +93,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE endpoints ADD COLUMN failing_since TIMESTAMP",
         "ALTER TABLE delivery_attempts ADD COLUMN body_sha256 TEXT",
     ),
+    # Parts and their genealogy: tables that are new.
+    3: (),
 }  # fmt: skip
 """What leads from each version to the next, besides tables that are new."""
