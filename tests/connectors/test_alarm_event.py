@@ -1,7 +1,7 @@
 import json
 
 from connectors.alarm_event import alarm_event, encode_event
-from tsad.alarms import AlarmBook, Contribution, Verdict
+from tsad.alarms import AlarmBook, Contribution, PartEvidence, Verdict
 
 
 def transition(kind="alarm.raised", **details):
@@ -43,3 +43,26 @@ def test_the_end_of_an_episode_says_when():
 def test_the_same_transition_gives_the_same_bytes():
     assert encode_event(alarm_event(transition())) == encode_event(alarm_event(transition()))
     json.loads(encode_event(alarm_event(transition())))
+
+
+def test_a_part_tells_what_it_rests_on_and_where_it_began():
+    book = AlarmBook("line")
+    part = PartEvidence(
+        part_id="p-1", final=False, flagged=True, method="brown", dependence=0.2, decided_by="press",
+        missing=("end/top",), uncalibrated=(), station="press", channel="force", began=10**18, shared_by=4,
+        closer_imaging=True,
+    )  # fmt: skip
+    flagged, closed = (
+        alarm_event(book.step(kind, "p-1", "part", 10**18, (-1, -1), severity="low", details={"part": part}))["data"]
+        for kind in ("part.flagged", "part.closed")
+    )
+
+    assert flagged["part_id"] == "p-1"
+    assert flagged["fusion"]["began"] == {"station": "press", "channel": "force", "time": "2001-09-09T01:46:40Z"}
+    assert flagged["fusion"]["missing"] == ["end/top"]
+    assert flagged["summary"] == (
+        "part p-1 is flagged, so far, by press; in the process it was oddest at press, force at 2001-09-09T01:46:40Z"
+    )
+    assert closed["summary"] == "part p-1 stays flagged; nothing more is waited for; missing: end/top"
+    assert (closed["alarm_id"], closed["transition_seq"]) == (flagged["alarm_id"], 2)
+    assert "part_id" not in alarm_event(transition())["data"]
