@@ -74,6 +74,10 @@ class EventLane:
         """Rates that score higher in quiet time than they did when they were learnt."""
         return self._rates.engine.drifting() if self._rates else 0
 
+    def drifting_assets(self) -> list[str]:
+        """See `StatefulLane.drifting_assets`."""
+        return self._rates.engine.drifting_assets() if self._rates else []
+
     def handle(self, batches: Sequence[RecordBatch]) -> LaneOutput:
         """Decode, score, and keep all events."""
         out = LaneOutput()

@@ -65,6 +65,9 @@ class StatefulLane(Lane, Protocol):
     def drifting(self) -> int:
         """How many series score higher in quiet time than they did when they were learnt."""
 
+    def drifting_assets(self) -> list[str]:
+        """The assets of these series."""
+
     def new_series(self) -> SeriesRows:
         """Series that are new, or have new channels, since the last call, as rows of the history's table."""
 
@@ -179,6 +182,10 @@ class NumericLane:
     def drifting(self) -> int:
         """Series that score higher in quiet time than they did when they were learnt."""
         return self._series.engine.drifting()
+
+    def drifting_assets(self) -> list[str]:
+        """See `StatefulLane.drifting_assets`."""
+        return self._series.engine.drifting_assets()
 
     def handle(self, batches: Sequence[RecordBatch]) -> LaneOutput:
         """Decode, score, and choose what to keep."""

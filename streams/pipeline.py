@@ -181,6 +181,10 @@ class Pipeline:
             self.statistics.fitted[lane.name] = lane.fit_count
             self.statistics.drifting[lane.name] = lane.drifting()
 
+    def drifting_assets(self) -> dict[str, list[str]]:
+        """Assets that score higher in quiet time than they did when they were learnt, by stream."""
+        return {lane.name: lane.drifting_assets() for lane in self._stateful}
+
     def _tell(self, transition: AlarmTransition) -> None:
         self._commit.transitions.append(transition)
         self._commit.counts[transition.stream, transition.kind] += 1

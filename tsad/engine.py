@@ -96,6 +96,11 @@ class StreamEngine:
         """How many series score higher in quiet time than they did when they were learnt."""
         return self._tier.drifting(len(self.table))
 
+    def drifting_assets(self) -> list[str]:
+        """The assets of these series."""
+        assets = self.table.assets
+        return [assets[series] for series in self._tier.drifting_series(len(assets))]
+
     # ------------------------------------------------------------------------------------------------- one batch
 
     def process(self, batch: ObservationBatch) -> StreamOutput:

@@ -98,6 +98,10 @@ class ScoringTier:
         """How many of the first series score higher in quiet time than they did when they were learnt."""
         return int(np.count_nonzero(self._monitor.drifting[:n_series]))
 
+    def drifting_series(self, n_series: int) -> npt.NDArray[np.intp]:
+        """Which of the first series these are."""
+        return np.flatnonzero(self._monitor.drifting[:n_series])
+
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> CalibrationFit:
         """Learn `series` from a quiet prefix; the next row is scored.
 

@@ -68,14 +68,22 @@ def find_place(cursor: duckdb.DuckDBPyConnection, stream: str, asset: str, chann
 
 def span(cursor: duckdb.DuckDBPyConnection, place: Place) -> tuple[int, int] | None:
     """The first and the last time of a series, ns; None where nothing is stored."""
-    row = cursor.execute(
-        "SELECT min(a), max(b) FROM ("
-        "SELECT epoch_ns(min(time)) AS a, epoch_ns(max(time)) AS b FROM samples WHERE stream_id = $1 AND series = $2 "
-        "UNION ALL SELECT epoch_ns(min(minute)), epoch_ns(max(minute)) FROM rollups "
-        "WHERE stream_id = $1 AND series = $2)",
-        [place.stream_id, place.series],
-    ).fetchone()
-    return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
+    kept, rolled = (
+        cursor.execute(
+            f"SELECT epoch_ns(min({time})), epoch_ns(max({time})) FROM {table} "  # noqa: S608 - own names
+            "WHERE stream_id = $1 AND series = $2",
+            [place.stream_id, place.series],
+        ).fetchone()
+        for table, time in (("samples", "time"), ("rollups", "minute"))
+    )
+    if rolled is None or rolled[0] is None:
+        return None if kept is None or kept[0] is None else (int(kept[0]), int(kept[1]))
+    first, last = int(rolled[0]), int(rolled[1]) + _MINUTE_NS - 1
+    if kept is None or kept[0] is None:
+        return first, last
+    # A minute begins before its first row, which may be the first of all.
+    first = int(kept[0]) if kept[0] < first + _MINUTE_NS else first
+    return first, int(kept[1]) if kept[1] > last - _MINUTE_NS else last
 
 
 def value_curve(cursor: duckdb.DuckDBPyConnection, place: Place, start: int, end: int, points: int) -> Curve:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from streams.access.tokens import TokenSettings
 from tsad.settings import Duration, Frozen
@@ -39,6 +40,7 @@ class HttpSettings(Frozen):
     session: Duration = Field(default=12 * 3600.0, gt=0, description="how long a log-in to the console lasts")
     tls: TlsSettings | None = None
     hosts: tuple[str, ...] = Field(default=(), description="further names this door is called by, e.g. a proxy's")
+    time_zone: str = Field(default="UTC", description="IANA name of the zone the console shows times in")
     requests_per_minute: int = Field(default=1_200, ge=1, description="of one caller, with bursts of as many")
     largest_body: int = Field(default=1_048_576, ge=1, description="bytes of a request")
 
@@ -54,6 +56,15 @@ class HttpSettings(Frozen):
             if twice:
                 raise ValueError(f"http.tokens: the {what} {twice[0]!r} stands twice")
         return self
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone {name!r}; give an IANA name such as Europe/Rome") from error
+        return name
 
     @property
     def known_hosts(self) -> tuple[str, ...] | None:

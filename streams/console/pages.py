@@ -10,8 +10,10 @@ from nicegui import ui
 
 from connectors.errors import HistoryError
 from streams.access.entrance import CONSOLE_PATH as PATH
-from streams.access.entrance import LOGIN_PATH, LOGOUT_PATH
 from streams.console import views
+from streams.console.explorer import explorer
+from streams.console.frame import REFRESH_SECONDS, axis_label, header
+from streams.console.health import health_page
 from streams.console.visit import Visit
 from streams.errors import AlarmNotFoundError
 from streams.service import Service
@@ -19,7 +21,6 @@ from tsad.lifecycle import Action, ActionRefusedError
 
 __all__ = ["PATH", "attach_console"]
 
-_REFRESH_SECONDS = 2.0
 _COLOURS = {
     "active_unacknowledged": "red", "active_acknowledged": "orange", "returned_unacknowledged": "amber",
     "shelved": "blue-grey", "out_of_service": "blue-grey", "normal": "green",
@@ -50,6 +51,14 @@ def attach_console(app: FastAPI, service: Service) -> None:
     def alarm(request: Request, alarm_id: str) -> None:
         _alarm(service, alarm_id, Visit(entrance, request))
 
+    @ui.page("/series")
+    def series(request: Request, stream: str = "", asset: str = "", channel: str = "") -> None:
+        explorer(service, Visit(entrance, request), stream, asset, channel)
+
+    @ui.page("/health")
+    def health(request: Request) -> None:
+        health_page(service, Visit(entrance, request))
+
     ui.run_with(app, mount_path=PATH, title="tsad", dark=True, language="en-US", show_welcome_message=False)
     start = app.router.lifespan_context
 
@@ -65,38 +74,8 @@ def attach_console(app: FastAPI, service: Service) -> None:
     app.router.lifespan_context = start_quietly
 
 
-def _below(path: str) -> str:
-    """A path as NiceGUI's own links want it: below the place where the console is served."""
-    return path.removeprefix(PATH)
-
-
-def _header(service: Service, visit: Visit) -> None:
-    with ui.header().classes("items-center justify-between bg-grey-10"):
-        ui.link("tsad", "/").classes("text-xl text-white no-underline").props("aria-label=overview")
-        words = ui.label().props("role=status aria-label=service")
-        who = visit.principal
-        if who is not None:
-            ui.link(f"log out {who.name}", _below(LOGOUT_PATH)).classes("text-white")
-
-    def refresh() -> None:
-        if visit.ended:
-            ui.navigate.to(_below(LOGIN_PATH))
-            return
-        found = views.health(service)
-        lag = "" if found["lag"] is None else f", {found['lag']} waiting"
-        problems = "" if found["ready"] else "NOT READY: " + "; ".join(found["problems"]) + " | "
-        words.text = (
-            f"{problems}{found['unacknowledged']} unacknowledged | {found['records']:,} records{lag} | "
-            f"{found['learnt']} learnt, {found['drifting']} drifting | {found['dead_letters']} dead letters | "
-            f"{found['webhooks_pending']} webhooks pending"
-        )
-
-    refresh()
-    ui.timer(_REFRESH_SECONDS, refresh)
-
-
 def _overview(service: Service, visit: Visit) -> None:
-    _header(service, visit)
+    header(service, visit)
     ui.label("Assets").classes("text-lg")
     assets = ui.row().classes("gap-2")
     ui.label("Alarms").classes("text-lg")
@@ -123,7 +102,8 @@ def _overview(service: Service, visit: Visit) -> None:
     table.bind_filter_from(text, "value")
 
     def refresh() -> None:
-        rows = [{**row, "colour": _COLOURS[row["state"]]} for row in views.alarm_rows(service)]
+        found = views.alarm_rows(service, service.configuration.http.time_zone)
+        rows = [{**row, "colour": _COLOURS[row["state"]]} for row in found]
         table.rows = [row for row in rows if state.value in {"all", row["state"]}]
         table.update()
         assets.clear()
@@ -136,12 +116,13 @@ def _overview(service: Service, visit: Visit) -> None:
 
     refresh()
     state.on_value_change(refresh)
-    ui.timer(_REFRESH_SECONDS, refresh)
+    ui.timer(REFRESH_SECONDS, refresh)
 
 
 def _alarm(service: Service, alarm_id: str, visit: Visit) -> None:
-    _header(service, visit)
+    header(service, visit)
     annunciator = service.pipeline.annunciator
+    zone = service.configuration.http.time_zone
     try:
         condition = annunciator.condition(alarm_id)
     except AlarmNotFoundError as error:
@@ -170,7 +151,7 @@ def _alarm(service: Service, alarm_id: str, visit: Visit) -> None:
         now = annunciator.condition(alarm_id)
         badge.text = f"{now.state.replace('_', ' ')}, {now.severity}"
         badge.props(f"color={_COLOURS[now.state]}")
-        happened.rows = views.timeline(service, alarm_id)
+        happened.rows = views.timeline(service, alarm_id, zone)
         happened.update()
         if seen == [now.transition_seq]:
             return
@@ -185,11 +166,11 @@ def _alarm(service: Service, alarm_id: str, visit: Visit) -> None:
         chart.set_visibility(curve is not None)
         if curve is not None:
             chart.options.clear()
-            chart.options.update(_chart(curve))
+            chart.options.update(_chart(curve, zone))
             chart.update()
 
     refresh()
-    ui.timer(_REFRESH_SECONDS, refresh)
+    ui.timer(REFRESH_SECONDS, refresh)
 
 
 def _reasons(words: dict[str, Any]) -> list[dict[str, str]]:
@@ -246,7 +227,7 @@ def _actions(service: Service, alarm_id: str, visit: Visit, after: Callable[[], 
             ui.button(label, on_click=lambda _, what=what: act("label", label=what)).props("dense no-caps outline")
 
 
-def _chart(curve: views.Curve) -> dict[str, Any]:
+def _chart(curve: views.Curve, zone: str) -> dict[str, Any]:
     """Options of ECharts: the channel with its usual band, the episode shaded, p-values below."""
     band = (
         []
@@ -255,16 +236,17 @@ def _chart(curve: views.Curve) -> dict[str, Any]:
     )
     end = curve.ended if curve.ended is not None else (curve.points[-1][0] if curve.points else curve.started)
     ends = {"min": curve.points[0][0], "max": curve.points[-1][0]} if curve.points else {}
+    label = {":formatter": axis_label(zone), "hideOverlap": True}
     dim = {"splitLine": {"lineStyle": {"color": "#444"}}}
     episode = [[{"xAxis": curve.started, "itemStyle": {"color": "#c6282833"}}, {"xAxis": end}]]
     return {
         "animation": False,
-        "useUTC": True,
-        "tooltip": {"trigger": "axis"},
+        "tooltip": {"trigger": "axis", "axisPointer": {"label": {":formatter": f"p => ({axis_label(zone)})(p.value)"}}},
         "dataZoom": [{"type": "inside", "xAxisIndex": [0, 1]}, {"type": "slider", "xAxisIndex": [0, 1]}],
         "grid": [{"height": "45%", "top": "6%"}, {"height": "18%", "top": "62%"}],
         # Both axes have the same ends: rows without a p-value are rows all the same.
-        "xAxis": [{"type": "time", **ends}, {"type": "time", "gridIndex": 1, **ends}],
+        "xAxis": [{"type": "time", "axisLabel": label, **ends},
+                  {"type": "time", "gridIndex": 1, "axisLabel": label, **ends}],
         "yAxis": [
             {"type": "value", "name": curve.channel, "scale": True, **dim},
             {"type": "log", "name": "p-value", "gridIndex": 1, "max": 1, **dim},

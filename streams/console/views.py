@@ -2,16 +2,18 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 
-from connectors.alarm_event import alarm_event, event_time
+from connectors.alarm_event import alarm_event
 from streams.http_alarms import condition_as_dict
 from streams.service import Service
 from tsad.alarms import AlarmTransition, Contribution, OddAttribute, Verdict
 
-__all__ = ["Curve", "alarm_rows", "asset_states", "curve_of", "health", "newest_words", "timeline"]
+__all__ = ["Curve", "alarm_rows", "asset_states", "clock", "curve_of", "health", "newest_words", "timeline"]
 
 _AROUND_NS = 10 * 60 * 10**9
 _MOST_POINTS = 2_000
@@ -65,18 +67,25 @@ def health(service: Service) -> dict[str, Any]:
     }
 
 
-def alarm_rows(service: Service) -> list[dict[str, Any]]:
+def alarm_rows(service: Service, zone: str) -> list[dict[str, Any]]:
     """Alarms as rows of a table, unacknowledged ones first, the newest change first among equals."""
     rows = [
-        {**condition_as_dict(one), "started": _clock(one.started), "changed": _clock(one.changed)}
+        {**condition_as_dict(one), "started": clock(one.started, zone), "changed": clock(one.changed, zone)}
         for one in service.pipeline.annunciator.conditions()
     ]
     return sorted(rows, key=lambda row: not row["state"].endswith("unacknowledged"))
 
 
-def _clock(ns: int) -> str:
-    """A time for people: UTC, to the second."""
-    return event_time(ns // 10**9 * 10**9).replace("T", " ")
+def clock(ns: int, zone: str) -> str:
+    """A time for people: in the plant's zone, to the second, with the zone's name at that time.
+
+    Examples
+    --------
+    >>> clock(1_750_000_000_000_000_000, "Europe/Rome"), clock(1_736_000_000_000_000_000, "Europe/Rome")
+    ('2025-06-15 17:06:40 CEST', '2025-01-04 15:13:20 CET')
+    """
+    moment = datetime.fromtimestamp(ns // 10**9, tz=UTC).astimezone(ZoneInfo(zone))
+    return moment.strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def asset_states(service: Service) -> list[tuple[str, str, str]]:
@@ -174,7 +183,7 @@ def _points(
     return sorted(rows + [one for one in minutes if one[0] // 60_000 not in covered])
 
 
-def timeline(service: Service, alarm_id: str) -> list[dict[str, str]]:
+def timeline(service: Service, alarm_id: str, zone: str) -> list[dict[str, str]]:
     """Transitions, operators' actions and deliveries of an alarm, the newest first."""
     with service.history.cursor() as cursor:
         transitions = cursor.execute(
@@ -198,4 +207,4 @@ def timeline(service: Service, alarm_id: str) -> list[dict[str, str]]:
         found.append((time, "operator", text))
     for time, event, endpoint, status, attempts in deliveries:
         found.append((time, "webhook", f"{event} to {endpoint}: {status} after {attempts} attempts"))
-    return [{"time": _clock(time), "what": what, "text": text} for time, what, text in sorted(found, reverse=True)]
+    return [{"time": clock(time, zone), "what": what, "text": text} for time, what, text in sorted(found, reverse=True)]

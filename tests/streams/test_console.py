@@ -158,6 +158,36 @@ def test_what_somebody_else_does_is_seen_without_loading_again(page, console):
     expect(page.get_by_role("cell", name="take_out_of_service by bob: overhaul")).to_be_visible()
 
 
+def test_the_explorer_draws_a_channel_and_reads_anew_what_is_looked_at(page, console):
+    _, address = console
+    page.goto(f"{address}/console/series?stream=pumps&asset=pump-0&channel=flow")
+    shown = page.get_by_role("status", name="shown")
+    expect(shown).to_have_text("400 points: every stored row")
+    page.get_by_role("button", name="zoom in").click()
+    expect(shown).to_have_text("200 points: every stored row")
+    canvas = page.locator("canvas").first
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+    page.mouse.wheel(0, -400)
+    expect(shown).not_to_have_text("200 points: every stored row")
+    page.get_by_role("button", name="all", exact=True).click()
+    expect(shown).to_have_text("400 points: every stored row")
+    page.get_by_role("combobox", name="channel").click()
+    page.get_by_role("option", name="pressure").click()
+    expect(shown).to_have_text("400 points: every stored row")
+
+
+def test_the_health_page_says_what_was_learnt_and_what_could_not_be_used(page, console):
+    service, address = console
+    page.goto(f"{address}/console/health")
+    expect(page.get_by_role("cell", name="records/s")).to_be_visible(timeout=15_000)
+    row = page.locator("tr").filter(has_text="pump-0").filter(has_text="learnt")
+    expect(row.first).to_contain_text("false alarms a day")
+    expect(page.get_by_role("row").filter(has_text="transactions")).to_contain_text(
+        f"{service.pipeline.statistics.commits}"
+    )
+
+
 def test_the_name_in_the_header_leads_back_to_the_overview(page):
     opened(page, "pump-0")
     page.get_by_role("link", name="overview").click()
