@@ -13,6 +13,7 @@ WITHOUT_DATA = (
     "access_events",
     "foundation",
     "themis",
+    "explorer",
 )
 WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start", "foundation_cold_start")
 

@@ -15,6 +15,7 @@ __all__ = ["Curve", "Place", "find_place", "score_curve", "span", "value_curve"]
 
 _MINUTE_NS = 60_000_000_000
 _LATE = 8  # tsad.observations.RowFlag.LATE
+_ROLLED = "stream_id = $1 AND series = $2 AND minute >= make_timestamp_ns($3) AND minute < make_timestamp_ns($4)"
 _RANGE = "stream_id = $1 AND series = $2 AND time >= make_timestamp_ns($3) AND time < make_timestamp_ns($4)"
 
 
@@ -93,46 +94,50 @@ def value_curve(cursor: duckdb.DuckDBPyConnection, place: Place, start: int, end
     those that were not kept; else the kept rows, and the means of minutes of which no row was kept.
     """
     width = _width(start, end, points)
+    kept = 'SELECT epoch_ns(time) AS ns, "values"[$7] AS low, "values"[$7] AS high FROM samples WHERE '
+    usable = f"{_RANGE} AND flags & {_LATE} = 0"
+    rolled_until = _rolled_until(cursor, place, place.column - 1)
+    if rolled_until is None:
+        return _extremes(cursor, kept + usable, place, start, end, width, [place.column])
+    parameters = [place.column, place.column - 1]
     if width >= _MINUTE_NS:
-        newest = cursor.execute(
-            "SELECT epoch_ns(max(minute)) FROM rollups WHERE stream_id = $1 AND series = $2 AND channel = $3",
-            [place.stream_id, place.series, place.column - 1],
-        ).fetchone()
-        if newest is not None and newest[0] is not None:
-            # The minute that is still open has no rollup yet.
-            rolled_until = int(newest[0]) + _MINUTE_NS
-            query = (
-                "SELECT epoch_ns(minute) AS ns, low, high FROM rollups "  # noqa: S608 - own text
-                "WHERE stream_id = $1 AND series = $2 AND channel = $8 "
-                "AND minute >= make_timestamp_ns($3) AND minute < make_timestamp_ns($4) "
-                'UNION ALL SELECT epoch_ns(time), "values"[$7], "values"[$7] FROM samples '
-                f"WHERE {_RANGE} AND time >= make_timestamp_ns($9) AND flags & {_LATE} = 0"
-            )
-            return _extremes(
-                cursor, query, place, start, end, width, [place.column, place.column - 1, max(rolled_until, 0)]
-            )
+        query = (
+            f"SELECT epoch_ns(minute) AS ns, low, high FROM rollups WHERE {_ROLLED} AND channel = $8 "  # noqa: S608
+            f"UNION ALL {kept} {usable} AND time >= make_timestamp_ns($9)"
+        )
+        return _extremes(cursor, query, place, start, end, width, [*parameters, rolled_until])
     query = (
-        'WITH kept AS (SELECT epoch_ns(time) AS ns, "values"[$7] AS v FROM samples '  # noqa: S608 - own text
-        f"WHERE {_RANGE} AND flags & {_LATE} = 0) "
-        "SELECT ns, v AS low, v AS high FROM kept "
-        "UNION ALL SELECT epoch_ns(minute), mean, mean FROM rollups WHERE stream_id = $1 AND series = $2 "
-        "AND channel = $8 AND minute >= make_timestamp_ns($3) AND minute < make_timestamp_ns($4) "
+        f"WITH kept AS ({kept} {usable}) SELECT ns, low, high FROM kept "  # noqa: S608 - own text
+        f"UNION ALL SELECT epoch_ns(minute), mean, mean FROM rollups WHERE {_ROLLED} AND channel = $8 "
         f"AND epoch_ns(minute) // {_MINUTE_NS} NOT IN (SELECT ns // {_MINUTE_NS} FROM kept)"
     )
-    return _extremes(cursor, query, place, start, end, width, [place.column, place.column - 1])
+    return _extremes(cursor, query, place, start, end, width, parameters)
 
 
 def score_curve(cursor: duckdb.DuckDBPyConnection, place: Place, start: int, end: int, points: int) -> Curve:
     """The p-values of a series from `start` up to `end` (ns) in about `points` points: the lowest of every stretch."""
     width = _width(start, end, points)
-    query = (
-        "SELECT epoch_ns(time) AS ns, p_value AS low, NULL AS high FROM samples "  # noqa: S608 - own text
-        f"WHERE {_RANGE} AND p_value IS NOT NULL "
-        "UNION ALL SELECT epoch_ns(minute), lowest_p_value, NULL FROM rollups WHERE stream_id = $1 AND series = $2 "
-        "AND channel = 0 AND minute >= make_timestamp_ns($3) AND minute < make_timestamp_ns($4) "
-        "AND lowest_p_value IS NOT NULL"
+    kept = f"SELECT epoch_ns(time) AS ns, p_value AS low, NULL AS high FROM samples WHERE {_RANGE}"  # noqa: S608
+    rolled = (
+        "SELECT epoch_ns(minute) AS ns, lowest_p_value AS low, NULL AS high FROM rollups "  # noqa: S608 - own text
+        f"WHERE {_ROLLED} AND channel = 0"
     )
-    return _extremes(cursor, query, place, start, end, width, [])
+    rolled_until = _rolled_until(cursor, place, 0)
+    if rolled_until is None:
+        return _extremes(cursor, kept, place, start, end, width, [])
+    if width >= _MINUTE_NS:
+        query = f"{rolled} UNION ALL {kept} AND time >= make_timestamp_ns($7)"
+        return _extremes(cursor, query, place, start, end, width, [rolled_until])
+    return _extremes(cursor, f"{rolled} UNION ALL {kept}", place, start, end, width, [])
+
+
+def _rolled_until(cursor: duckdb.DuckDBPyConnection, place: Place, channel: int) -> int | None:
+    """Up to when there are rollups, ns; the minute that is still open has none. None where there are none at all."""
+    newest = cursor.execute(
+        "SELECT epoch_ns(max(minute)) FROM rollups WHERE stream_id = $1 AND series = $2 AND channel = $3",
+        [place.stream_id, place.series, channel],
+    ).fetchone()
+    return None if newest is None or newest[0] is None else max(int(newest[0]) + _MINUTE_NS, 0)
 
 
 def _width(start: int, end: int, points: int) -> int:

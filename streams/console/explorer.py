@@ -161,13 +161,17 @@ def _options(
         "type": "time",
         "min": ends[0] // 10**6,
         "max": ends[1] // 10**6,
-        "axisLabel": {":formatter": axis_label(zone), "hideOverlap": True},
+        "axisLabel": {":formatter": axis_label(zone), "hideOverlap": True, "color": "#bbb"},
     }
-    dim = {"splitLine": {"lineStyle": {"color": "#444"}}}
+    dim = {
+        "splitLine": {"lineStyle": {"color": "#444"}},
+        "axisLabel": {"color": "#bbb"},
+        "nameTextStyle": {"color": "#bbb"},
+    }
     return {
         "animation": False,
         "tooltip": {"trigger": "axis", "axisPointer": {"label": {":formatter": f"p => ({axis_label(zone)})(p.value)"}}},
-        "grid": [{"height": "52%", "top": "4%"}, {"height": "20%", "top": "64%"}],
+        "grid": [{"left": 70, "right": 40, "top": top, "height": h} for top, h in (("4%", "52%"), ("64%", "20%"))],
         "xAxis": [axis, {**axis, "gridIndex": 1}],
         "yAxis": [
             {"type": "value", "name": channel, "scale": True, **dim},

@@ -21,7 +21,7 @@ def health_page(service: Service, visit: Visit) -> None:
     ui.label("Service").classes("text-lg")
     figures = _table("what", "now")
     ui.label("Series: what was learnt, and whether it still holds").classes("text-lg")
-    learnt = _table("stream", "asset", "state", "since", "rows", "accepted", "chose", pagination=25)
+    learnt = _table("stream", "asset", "state", "since", "rows", "can spend", "chose", pagination=25)
     search = ui.input("search series").props("clearable")
     learnt.bind_filter_from(search, "value")
     ui.label("Records").classes("text-lg")

@@ -51,7 +51,7 @@ def series_health(service: Service, zone: str) -> list[dict[str, Any]]:
                 "state": state,
                 "since": "" if time is None else clock(time, zone),
                 "rows": "" if n is None else f"{n:,}",
-                "accepted": "" if accepted is None else f"{accepted:.3g} false alarms a day",
+                "can spend": "" if accepted is None else f"up to {accepted:,.3g} false alarms a day",
                 "chose": "; ".join(choices or ()),
             }
         )

@@ -236,14 +236,18 @@ def _chart(curve: views.Curve, zone: str) -> dict[str, Any]:
     )
     end = curve.ended if curve.ended is not None else (curve.points[-1][0] if curve.points else curve.started)
     ends = {"min": curve.points[0][0], "max": curve.points[-1][0]} if curve.points else {}
-    label = {":formatter": axis_label(zone), "hideOverlap": True}
-    dim = {"splitLine": {"lineStyle": {"color": "#444"}}}
+    label = {":formatter": axis_label(zone), "hideOverlap": True, "color": "#bbb"}
+    dim = {
+        "splitLine": {"lineStyle": {"color": "#444"}},
+        "axisLabel": {"color": "#bbb"},
+        "nameTextStyle": {"color": "#bbb"},
+    }
     episode = [[{"xAxis": curve.started, "itemStyle": {"color": "#c6282833"}}, {"xAxis": end}]]
     return {
         "animation": False,
         "tooltip": {"trigger": "axis", "axisPointer": {"label": {":formatter": f"p => ({axis_label(zone)})(p.value)"}}},
         "dataZoom": [{"type": "inside", "xAxisIndex": [0, 1]}, {"type": "slider", "xAxisIndex": [0, 1]}],
-        "grid": [{"height": "45%", "top": "6%"}, {"height": "18%", "top": "62%"}],
+        "grid": [{"left": 70, "right": 40, "top": top, "height": h} for top, h in (("6%", "45%"), ("62%", "18%"))],
         # Both axes have the same ends: rows without a p-value are rows all the same.
         "xAxis": [{"type": "time", "axisLabel": label, **ends},
                   {"type": "time", "gridIndex": 1, "axisLabel": label, **ends}],
