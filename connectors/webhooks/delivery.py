@@ -28,7 +28,9 @@ __all__ = ["Answer", "WebhookSender", "judge", "retry_after_seconds"]
 
 _JITTER = 0.1
 # Taken from the outbox at once for each endpoint.
-_BATCH = 50
+_BATCH = 200
+# Longest time for which an attempt is known to nobody but the lane.
+_NOTE_EVERY_SECONDS = 0.5
 _DRAIN_LOOK_SECONDS = 0.05
 
 _log = structlog.get_logger("connectors.webhooks")
@@ -215,16 +217,30 @@ class WebhookSender:
     def _lane(self, endpoint: Endpoint, batch: Sequence[OutboxEntry]) -> int:
         """Send a batch to one endpoint, one after another; return the number of attempts."""
         sent = 0
-        for entry in batch:
-            if self._stop.is_set():
-                break
-            attempt = self._attempt(endpoint, entry)
-            sent += 1
-            # An endpoint that did not answer, asks for patience or is gone is spared the rest of the batch.
-            unanswered = attempt.status_code is None and attempt.outcome is not Outcome.DELIVERED
-            if attempt.outcome is Outcome.DISABLED or attempt.pause_until or unanswered:
-                break
+        noting: list[Attempt] = []
+        noted = time.monotonic()
+        try:
+            for entry in batch:
+                if self._stop.is_set():
+                    break
+                attempt = self._attempt(endpoint, entry)
+                sent += 1
+                noting.append(attempt)
+                # Attempts are noted together, but soon: after a crash what was not noted is sent again.
+                if time.monotonic() - noted >= _NOTE_EVERY_SECONDS:
+                    self._note(endpoint, noting)
+                    noting, noted = [], time.monotonic()
+                # An endpoint that did not answer, asks for patience or is gone is spared the rest of the batch.
+                unanswered = attempt.status_code is None and attempt.outcome is not Outcome.DELIVERED
+                if attempt.outcome is Outcome.DISABLED or attempt.pause_until or unanswered:
+                    break
+        finally:
+            self._note(endpoint, noting)
         return sent
+
+    def _note(self, endpoint: Endpoint, attempts: Sequence[Attempt]) -> None:
+        if attempts:
+            self._outbox.record_attempts(attempts, self._told_elsewhere(endpoint, attempts[-1]))
 
     def _attempt(self, endpoint: Endpoint, entry: OutboxEntry) -> Attempt:
         began = self._clock()
@@ -233,7 +249,6 @@ class WebhookSender:
         with self._lock:  # the generator is not safe to share between lanes
             jitter = float(self._random.uniform(1.0 - _JITTER, 1.0 + _JITTER))
         attempt = self._patience(endpoint, judge(endpoint, entry, answer, began, ended, jitter))
-        self._outbox.record_attempt(attempt, self._told_elsewhere(endpoint, attempt))
         log = _log.bind(
             endpoint=endpoint.name,
             url=endpoint.masked_url,

@@ -23,7 +23,13 @@ from connectors.webhooks.deliveries import (
     OutboxEntry,
     Outcome,
 )
-from connectors.webhooks.outbox_tables import OUTBOX_TABLES, enqueue, from_database, to_database
+from connectors.webhooks.outbox_tables import (
+    OUTBOX_TABLES,
+    attempts_table,
+    enqueue,
+    from_database,
+    to_database,
+)
 
 __all__ = ["OUTBOX_TABLES", "Outbox", "enqueue"]
 
@@ -84,19 +90,20 @@ class Outbox:
         )
 
     def record_attempt(self, attempt: Attempt, deliveries: Iterable[Delivery] = ()) -> OutboxEntry:
-        """Note one attempt in the ledger and move its delivery on, in one transaction.
+        """Note one attempt as `record_attempts` does, and return its delivery as it stands then."""
+        self.record_attempts([attempt], deliveries)
+        return self.entry(attempt.webhook_id)
+
+    def record_attempts(self, attempts: Sequence[Attempt], deliveries: Iterable[Delivery] = ()) -> None:
+        """Note attempts in the ledger and move their deliveries on, in one transaction.
 
         Parameters
         ----------
-        attempt : Attempt
-            What came of it. `disabled` switches the endpoint off and sets its pending deliveries aside.
+        attempts : sequence of Attempt
+            What came of them, in order; no delivery twice. `disabled` switches the endpoint off and sets its pending
+            deliveries aside.
         deliveries : iterable of Delivery, optional
             What others are told of it, put in by the same transaction.
-
-        Returns
-        -------
-        OutboxEntry
-            The delivery as it stands now.
 
         Raises
         ------
@@ -105,74 +112,86 @@ class Outbox:
         ConnectorSettingsError
             When `next_attempt_at` is missing from a `retry` or given otherwise.
         """
-        if (attempt.next_attempt_at is not None) != (attempt.outcome is Outcome.RETRY):
-            raise ConnectorSettingsError(
-                f"attempt of {attempt.webhook_id}: outcome {attempt.outcome!s} with next_attempt_at"
-                f" {attempt.next_attempt_at}; give it for a retry, and only then"
-            )
-        status = DeliveryStatus.PENDING if attempt.outcome is Outcome.RETRY else DeliveryStatus(attempt.outcome.value)
-        attempted_at = to_database(attempt.attempted_at)
-        next_attempt_at = to_database(attempt.next_attempt_at or attempt.attempted_at)
-        pause_until = None if attempt.pause_until is None else to_database(attempt.pause_until)
+        for attempt in attempts:
+            if (attempt.next_attempt_at is not None) != (attempt.outcome is Outcome.RETRY):
+                raise ConnectorSettingsError(
+                    f"attempt of {attempt.webhook_id}: outcome {attempt.outcome!s} with next_attempt_at"
+                    f" {attempt.next_attempt_at}; give it for a retry, and only then"
+                )
         with self._transaction() as cursor:
+            cursor.register("attempt_rows", attempts_table(attempts))
             changed = cursor.execute(
                 """
-                UPDATE outbox SET attempts = attempts + 1, next_attempt_at = $2::TIMESTAMP, status = $3
-                WHERE webhook_id = $1 RETURNING endpoint
-                """,
-                [attempt.webhook_id, next_attempt_at, status.value],
-            ).fetchone()
-            if changed is None:
-                raise UnknownWebhookError(f"attempt of {attempt.webhook_id!r}: the outbox holds no such webhook")
+                UPDATE outbox SET attempts = attempts + 1, next_attempt_at = new.next_attempt_at, status = new.status
+                FROM attempt_rows AS new WHERE outbox.webhook_id = new.webhook_id RETURNING outbox.webhook_id, endpoint
+                """
+            ).fetchall()
+            endpoint_of = {str(webhook_id): str(endpoint) for webhook_id, endpoint in changed}
+            unknown = [one.webhook_id for one in attempts if one.webhook_id not in endpoint_of]
+            if unknown:
+                raise UnknownWebhookError(f"attempt of {unknown[0]!r}: the outbox holds no such webhook")
             cursor.execute(
                 """
                 INSERT INTO delivery_attempts
-                SELECT $1, 1 + count(*), $2::TIMESTAMP, $3, $4, $5, $6, $7 FROM delivery_attempts WHERE webhook_id = $1
-                """,
-                [
-                    attempt.webhook_id,
-                    attempted_at,
-                    attempt.status_code,
-                    attempt.error,
-                    attempt.duration_ms,
-                    attempt.outcome.value,
-                    attempt.body_sha256,
-                ],
+                SELECT new.webhook_id, 1 + coalesce(made.count, 0), attempted_at, status_code, error, duration_ms,
+                    outcome, body_sha256
+                FROM attempt_rows AS new LEFT JOIN (
+                    SELECT webhook_id, count(*) AS count FROM delivery_attempts
+                    WHERE webhook_id IN (SELECT webhook_id FROM attempt_rows) GROUP BY webhook_id
+                ) AS made USING (webhook_id)
+                ORDER BY place
+                """
             )
-            endpoint = str(changed[0])
+            cursor.unregister("attempt_rows")
+            by_endpoint: dict[str, list[Attempt]] = {}
+            for attempt in attempts:
+                by_endpoint.setdefault(endpoint_of[attempt.webhook_id], []).append(attempt)
+            for endpoint, own in by_endpoint.items():
+                self._note_endpoint(cursor, endpoint, own)
+            enqueue(cursor, deliveries)
+
+    @staticmethod
+    def _note_endpoint(cursor: duckdb.DuckDBPyConnection, endpoint: str, attempts: Sequence[Attempt]) -> None:
+        """Keep what is remembered of an endpoint up to date; only failures after its newest success count."""
+        delivered = [place for place, one in enumerate(attempts) if one.outcome is Outcome.DELIVERED]
+        failed = attempts[delivered[-1] + 1 :] if delivered else attempts
+        cursor.execute(
+            "INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL, NULL) ON CONFLICT DO NOTHING", [endpoint]
+        )
+        if delivered:
             cursor.execute(
-                "INSERT INTO endpoints VALUES ($1, NULL, NULL, 0, NULL, NULL) ON CONFLICT DO NOTHING", [endpoint]
+                """
+                UPDATE endpoints SET consecutive_failures = 0, paused_until = NULL, failing_since = NULL
+                WHERE name = $1
+                    AND (consecutive_failures > 0 OR paused_until IS NOT NULL OR failing_since IS NOT NULL)
+                """,
+                [endpoint],
             )
-            if attempt.outcome is Outcome.DELIVERED:
-                cursor.execute(
-                    """
-                    UPDATE endpoints SET consecutive_failures = 0, paused_until = NULL, failing_since = NULL
-                    WHERE name = $1
-                    """,
-                    [endpoint],
-                )
-            else:
-                cursor.execute(
-                    """
-                    UPDATE endpoints SET consecutive_failures = consecutive_failures + 1,
-                        paused_until = $2::TIMESTAMP, failing_since = coalesce(failing_since, $3::TIMESTAMP)
-                    WHERE name = $1
-                    """,
-                    [endpoint, pause_until, attempted_at],
-                )
+        if not failed:
+            return
+        pause_until = failed[-1].pause_until
+        cursor.execute(
+            """
+            UPDATE endpoints SET consecutive_failures = consecutive_failures + $4, paused_until = $2::TIMESTAMP,
+                failing_since = coalesce(failing_since, $3::TIMESTAMP)
+            WHERE name = $1
+            """,
+            [
+                endpoint,
+                None if pause_until is None else to_database(pause_until),
+                to_database(failed[0].attempted_at),
+                len(failed),
+            ],
+        )
+        for attempt in failed:
             if attempt.outcome is Outcome.DISABLED:
                 cursor.execute(
                     "UPDATE endpoints SET disabled_at = $2::TIMESTAMP, reason = $3 WHERE name = $1",
-                    [endpoint, attempted_at, attempt.error],
+                    [endpoint, to_database(attempt.attempted_at), attempt.error],
                 )
                 cursor.execute(
                     "UPDATE outbox SET status = 'disabled' WHERE endpoint = $1 AND status = 'pending'", [endpoint]
                 )
-            enqueue(cursor, deliveries)
-            row = cursor.execute(f"SELECT {_ENTRY} FROM outbox WHERE webhook_id = $1", [attempt.webhook_id]).fetchone()  # noqa: S608
-        if row is None:  # it was updated in the same transaction
-            raise UnknownWebhookError(f"attempt of {attempt.webhook_id!r}: it vanished while being noted")
-        return _entry(row)
 
     def replay(
         self,
@@ -263,7 +282,7 @@ class Outbox:
         with self._transaction() as cursor:
             disabled = cursor.execute(
                 "SELECT 1 FROM endpoints WHERE name = $1 AND disabled_at IS NOT NULL", [endpoint]
-            ).fetchone()
+            ).fetchall()
             if disabled:
                 enqueue(cursor, deliveries)
             enabled = cursor.execute(

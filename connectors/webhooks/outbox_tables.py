@@ -4,16 +4,17 @@ All times in the tables are UTC without a zone. They are converted here, in Pyth
 session's time zone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import duckdb
+import pyarrow as pa
 
 from connectors.errors import ConnectorSettingsError
-from connectors.webhooks.deliveries import Delivery
+from connectors.webhooks.deliveries import Attempt, Delivery, DeliveryStatus, Outcome
 from connectors.webhooks.signing import check_body, check_webhook_id
 
-__all__ = ["OUTBOX_TABLES", "enqueue", "from_database", "to_database"]
+__all__ = ["OUTBOX_TABLES", "attempts_table", "enqueue", "from_database", "to_database"]
 
 OUTBOX_TABLES: tuple[str, ...] = (
     """
@@ -92,22 +93,54 @@ def enqueue(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[Delivery
         )
         for delivery in deliveries
     ]
-    new = 0
-    for row in rows:
-        new += len(
-            connection.execute(
-                """
-                INSERT INTO outbox
-                SELECT $1, $2, $3, $4, $5, $6, $7::TIMESTAMP, $7::TIMESTAMP, 0,
-                    CASE WHEN EXISTS (SELECT 1 FROM endpoints WHERE name = $2 AND disabled_at IS NOT NULL)
-                        THEN 'disabled' ELSE 'pending' END
-                ON CONFLICT DO NOTHING
-                RETURNING webhook_id
-                """,
-                row,
-            ).fetchall()
-        )
-    return new
+    if not rows:
+        return 0
+    names = ("webhook_id", "endpoint", "alarm_id", "transition_seq", "event_type", "body", "created_at")
+    types = [pa.string(), pa.string(), pa.string(), pa.int64(), pa.string(), pa.binary(), pa.timestamp("us")]
+    columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
+    table = pa.table(columns, names)
+    connection.register("outbox_rows", table)
+    # The same id twice among the rows: the first stays, as it does when they come one after another.
+    new = connection.execute(
+        """
+        INSERT INTO outbox
+        SELECT webhook_id, endpoint, alarm_id, transition_seq, event_type, body, created_at, created_at, 0,
+            CASE WHEN EXISTS (SELECT 1 FROM endpoints WHERE name = endpoint AND disabled_at IS NOT NULL)
+                THEN 'disabled' ELSE 'pending' END
+        FROM (SELECT *, row_number() OVER () AS place FROM outbox_rows)
+        QUALIFY row_number() OVER (PARTITION BY webhook_id ORDER BY place) = 1
+        ORDER BY place
+        ON CONFLICT DO NOTHING
+        RETURNING webhook_id
+        """
+    ).fetchall()
+    connection.unregister("outbox_rows")
+    return len(new)
+
+
+def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
+    """Attempts as rows: what the ledger takes, and where their deliveries stand then."""
+
+    def moments(values: Iterable[datetime]) -> pa.Array:
+        return pa.array([to_database(value) for value in values], pa.timestamp("us"))
+
+    def status(outcome: Outcome) -> str:
+        return DeliveryStatus.PENDING.value if outcome is Outcome.RETRY else outcome.value
+
+    return pa.table(
+        {
+            "place": pa.array(range(len(attempts)), pa.int32()),
+            "webhook_id": [one.webhook_id for one in attempts],
+            "attempted_at": moments(one.attempted_at for one in attempts),
+            "next_attempt_at": moments(one.next_attempt_at or one.attempted_at for one in attempts),
+            "status": [status(one.outcome) for one in attempts],
+            "status_code": pa.array([one.status_code for one in attempts], pa.int32()),
+            "error": pa.array([one.error for one in attempts], pa.string()),
+            "duration_ms": pa.array([one.duration_ms for one in attempts], pa.float64()),
+            "outcome": [one.outcome.value for one in attempts],
+            "body_sha256": pa.array([one.body_sha256 for one in attempts], pa.string()),
+        }
+    )
 
 
 def to_database(moment: datetime) -> datetime:

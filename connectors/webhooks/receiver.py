@@ -248,6 +248,8 @@ class WebhookReceiver:
         Returns the time, aware.
     port : int, optional
         Port to listen on; 0 takes a free one.
+    inbox : ReceiverInbox, optional
+        Where webhooks are kept; a new one unless given.
 
     Attributes
     ----------
@@ -257,8 +259,15 @@ class WebhookReceiver:
         Where to send to.
     """
 
-    def __init__(self, secrets: Sequence[str], *, clock: Callable[[], datetime] = _now, port: int = 0) -> None:
-        self.inbox = ReceiverInbox()
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        clock: Callable[[], datetime] = _now,
+        port: int = 0,
+        inbox: ReceiverInbox | None = None,
+    ) -> None:
+        self.inbox = inbox or ReceiverInbox()
         app = receiver_app(secrets, self.inbox, clock)
         # Listening from here on: requests wait in the backlog until the thread is up, so nobody has to poll for it.
         self._socket = socket.create_server(("127.0.0.1", port))

@@ -312,11 +312,11 @@ def test_a_crash_between_sending_and_noting_sends_again_with_the_same_id(
     endpoint = make_endpoint(receiver)
     (webhook_id,) = store.put_event([endpoint])
 
-    def crash(attempt, deliveries):
+    def crash(attempts, deliveries):
         raise OSError("the machine lost power")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.outbox, "record_attempt", crash)
+        patch.setattr(store.outbox, "record_attempts", crash)
         with pytest.raises(OSError, match="lost power"):
             run(make_sender(endpoint), clock)
     store.reopen()
