@@ -16,6 +16,7 @@ from streams.delivery_settings import WEBHOOK_KINDS, DeliverySettings, WebhookSe
 from streams.errors import ConfigurationFileError
 from streams.retention import HistorySettings
 from tsad.events.settings import EventRateSettings, EventScoringSettings
+from tsad.fusion.part_settings import PartSettings
 from tsad.lifecycle import AlarmPolicyLimits
 from tsad.settings import Duration, Frozen, StreamSettings
 
@@ -25,9 +26,11 @@ __all__ = [
     "DeadLetterSettings",
     "EventStream",
     "FileSourceSettings",
+    "GenealogyStream",
     "HistoryFileSettings",
     "HttpSettings",
     "InspectionStream",
+    "JoiningSettings",
     "KafkaSourceSettings",
     "NumericStream",
     "OperatorSettings",
@@ -38,7 +41,7 @@ __all__ = [
 
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Of unions: what pydantic puts between the keys.
-_TAGS = {"numeric", "events", "inspections", "kafka", "file", *WEBHOOK_KINDS}
+_TAGS = {"numeric", "events", "inspections", "genealogy", "kafka", "file", *WEBHOOK_KINDS}
 _SECRET_OPTIONS = ("password", "secret", "token")
 
 
@@ -106,18 +109,52 @@ class EventStream(Frozen):
         return f"{self.name}.rate"
 
 
+class GenealogyStream(Frozen):
+    """A stream that tells which part was at which station from when to when."""
+
+    kind: Literal["genealogy"]
+    name: str
+    topic: str
+    time_unit: TimeUnit = "iso"
+    max_ahead: Duration = Field(default=300.0, description="an interval's end after its arrival beyond which it is bad")
+    retention: Duration = 30 * 86400.0
+
+
+class JoiningSettings(PartSettings):
+    """How inspections are joined with the process."""
+
+    genealogy_stream: str | None = Field(default=None, description="tells when parts were at steps; with steps")
+    process_stream: str | None = Field(default=None, description="numeric, its assets are the steps; with steps")
+    hold: Duration = Field(
+        default=30.0, description="how long, by arrival, a source that lags or is silent holds the others back"
+    )
+
+    @model_validator(mode="after")
+    def _sources(self) -> Self:
+        if self.steps and (self.genealogy_stream is None or self.process_stream is None):
+            raise ValueError("steps are given; name genealogy_stream and process_stream too")
+        return self
+
+
 class InspectionStream(Frozen):
-    """A stream of image-inspection results; kept in history and counted."""
+    """A stream of image-inspection results; kept in history and counted, and joined where `joining` is given."""
 
     kind: Literal["inspections"]
     name: str
     topic: str
     time: str = "captured_at"
     time_unit: TimeUnit = "iso"
+    max_ahead: Duration = Field(default=300.0, description="time of capture after arrival beyond which a record is bad")
     retention: Duration = 30 * 86400.0
+    joining: JoiningSettings | None = Field(default=None, description="judge parts by images and process together")
+
+    @property
+    def parts_name(self) -> str:
+        """Name of the stream of parts."""
+        return f"{self.name}.parts"
 
 
-Stream = Annotated[NumericStream | EventStream | InspectionStream, Field(discriminator="kind")]
+Stream = Annotated[NumericStream | EventStream | InspectionStream | GenealogyStream, Field(discriminator="kind")]
 
 
 class HistoryFileSettings(Frozen):
@@ -170,10 +207,12 @@ class Configuration(Frozen):
     def _consistent(self) -> Self:
         streams = [s.name for s in self.streams]
         streams += [s.rate_name for s in self.streams if isinstance(s, EventStream) and s.rate is not None]
+        streams += [s.parts_name for s in self.streams if isinstance(s, InspectionStream) and s.joining is not None]
         for what, names in (("streams", streams), ("webhooks", [e.name for e in self.endpoints()])):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what}: the name {twice[0]!r} stands twice")
+        self._check_joining()
         self.delivery.check(self.webhooks)
         if isinstance(self.source, FileSourceSettings):
             others = sorted({s.topic for s in self.streams} - {self.source.topic})
@@ -182,6 +221,16 @@ class Configuration(Frozen):
             if self.dead_letters.topic is not None:
                 raise ValueError("dead_letters.topic needs a Kafka source")
         return self
+
+    def _check_joining(self) -> None:
+        kinds = {stream.name: stream.kind for stream in self.streams}
+        for stream in self.streams:
+            if not isinstance(stream, InspectionStream) or stream.joining is None:
+                continue
+            for key, kind in (("genealogy_stream", "genealogy"), ("process_stream", "numeric")):
+                name = getattr(stream.joining, key)
+                if name is not None and kinds.get(name) != kind:
+                    raise ValueError(f"streams: {stream.name!r}: joining.{key} is {name!r}, no stream of kind {kind}")
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Where deliveries go, with secrets open."""
@@ -198,6 +247,8 @@ class Configuration(Frozen):
                 found[stream.name] = [d.name for d in stream.scoring.detectors] if stream.scoring else []
                 if stream.rate is not None:
                     found[stream.rate_name] = [detector.name for detector in stream.rate.detectors]
+            elif isinstance(stream, InspectionStream) and stream.joining is not None:
+                found[stream.parts_name] = list(stream.joining.streams)
         return found
 
     @property

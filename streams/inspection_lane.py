@@ -1,18 +1,26 @@
-"""Image-inspection results: checked and kept."""
+"""Image-inspection results: checked, kept, and handed on to be joined."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from connectors.decoding import Rejected, decode_time
-from connectors.sources.base import RecordBatch
+from connectors.decoding import Rejected
+from connectors.errors import BadInspectionError
+from connectors.history.database import StoredSnapshot
+from connectors.inspection.record import InspectionRecord, content_digest, decode_inspection, identity_digest
+from connectors.sources.base import Position, RecordBatch
 from streams.configuration import InspectionStream
 from streams.lanes import LaneOutput
+from streams.part_evidence import PartEvidenceBatch
+from streams.snapshots import arrays_from_bytes, arrays_to_bytes
+from tsad.fusion.part_events import PartEventKind
 
 __all__ = ["InspectionLane"]
 
+_REMEMBERED = 10_000  # inspections whose repetition is recognised
 _INSPECTIONS = pa.schema(
     [
         ("stream_id", pa.int16()),
@@ -30,7 +38,10 @@ _INSPECTIONS = pa.schema(
 
 
 class InspectionLane:
-    """Keeps and counts image-inspection results.
+    """Checks, keeps and counts image-inspection results; what came already is recognised among the newest 10,000.
+
+    The same id with the same content is passed over; with another content it is a correction, which is kept beside the
+    first and takes its place in joining.
 
     Parameters
     ----------
@@ -44,57 +55,92 @@ class InspectionLane:
         self.retentions: Mapping[int, float] = {stream_id: settings.retention}
         self._settings = settings
         self._stream_id = stream_id
+        self._views = None if settings.joining is None else {(v.station, v.camera) for v in settings.joining.views}
+        self._known: dict[int, int] = {}
+        self._changed = False
 
     def handle(self, batches: Sequence[RecordBatch]) -> LaneOutput:
         """Check and keep records."""
         out = LaneOutput()
         rows: list[dict[str, Any]] = []
+        evidence = PartEvidenceBatch(PartEventKind.IMAGE)
         for batch in batches:
             for index, value in enumerate(batch.values):
                 try:
-                    rows.append(self._row(batch, index, value))
-                except (ValueError, RecursionError) as error:
-                    malformed = isinstance(error, msgspec.DecodeError | RecursionError)
-                    reason = "malformed_json" if malformed else "wrong_type"
-                    out.rejected.append((batch, Rejected(index, reason, str(error))))
+                    record, captured = self._checked(batch, index, value)
+                    assert value is not None
+                    fresh = self._is_new(record, value, out)
+                except BadInspectionError as error:
+                    out.rejected.append((batch, Rejected(index, error.reason, str(error))))
+                    continue
+                if fresh:
+                    rows.append(self._row(batch, index, record, captured, value))
+                    evidence.add_image(batch, index, record, captured)
         out.rows = len(rows)
         out.counts["accepted"] = len(rows)
         if rows:
             out.tables["inspections"] = pa.Table.from_pylist(rows, schema=_INSPECTIONS)
+            if self._views is not None:
+                out.evidence = evidence
         return out
 
-    def _row(self, batch: RecordBatch, index: int, value: bytes | None) -> dict[str, Any]:
-        if not value:
-            raise ValueError("the record has no value")
-        document = msgspec.json.decode(value)
-        if not isinstance(document, dict):
-            raise ValueError("the record is not a JSON object")  # noqa: TRY004 - bad data, not a bad call
-        if self._settings.time not in document:
-            raise ValueError(f"the field {self._settings.time!r} is missing")
+    def _checked(self, batch: RecordBatch, index: int, value: bytes | None) -> tuple[InspectionRecord, int]:
+        record, captured = decode_inspection(value, self._settings.time, self._settings.time_unit)
+        ahead = (captured - int(batch.arrivals[index])) / 1e9
+        if int(batch.arrivals[index]) > 0 and ahead > self._settings.max_ahead:
+            raise BadInspectionError("time_in_future", f"the image was taken {ahead:.0f} s after it arrived")
+        if self._views is not None:
+            if record.station is None or record.camera is None:
+                raise BadInspectionError("missing_camera", "'station' or 'camera' is missing; joining needs both")
+            if (record.station, record.camera) not in self._views:
+                raise BadInspectionError(
+                    "unknown_camera", f"camera {record.camera!r} at {record.station!r} is not among joining.views"
+                )
+        return record, captured
+
+    def _is_new(self, record: InspectionRecord, value: bytes, out: LaneOutput) -> bool:
+        identity, content = identity_digest(record.inspection_id), content_digest(value)
+        before = self._known.get(identity)
+        if before == content:
+            out.counts["duplicate"] += 1
+            return False
+        if before is not None:
+            out.counts["correction"] += 1
+        self._changed = True
+        self._known[identity] = content
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return True
+
+    def _row(
+        self, batch: RecordBatch, index: int, record: InspectionRecord, captured: int, value: bytes
+    ) -> dict[str, Any]:
         return {
             "stream_id": self._stream_id,
-            "time": decode_time(document[self._settings.time], self._settings.time_unit),
+            "inspection_id": record.inspection_id,
+            "part_id": record.part_id,
+            "station": record.station,
+            "camera": record.camera,
+            "time": captured,
+            "score": record.score,
             "payload": value.decode(),
             "partition": batch.partition,
             "record_offset": int(batch.offsets[index]),
-            **_inspection(document),
         }
 
+    # ------------------------------------------------------------------------------------------------- state
 
-def _inspection(document: dict[str, Any]) -> dict[str, Any]:
-    """Columns of an inspection result.
+    def committed_state(self, positions: dict[Position, int]) -> StoredSnapshot | None:
+        """See `CommittedLane.committed_state`."""
+        if not self._changed:
+            return None
+        known: npt.NDArray[np.int64] = np.array(list(self._known.items()), np.int64).reshape(-1, 2)
+        return StoredSnapshot(self.name, "committed", positions, arrays_to_bytes({"known": known}), {})
 
-    Raises
-    ------
-    ValueError
-        It has no id, or no score.
-    """
-    identity = document.get("inspection_id")
-    if not isinstance(identity, str) or not identity:
-        raise ValueError("the field 'inspection_id' is missing")
-    score = document.get("raw_score", document.get("pred_score"))
-    if isinstance(score, bool) or not isinstance(score, int | float):
-        raise ValueError("neither 'raw_score' nor 'pred_score' is a number")  # noqa: TRY004 - bad data, not a bad call
-    names = ("part_id", "station", "camera")
-    texts = {name: None if document.get(name) is None else str(document[name]) for name in names}
-    return {"inspection_id": identity, "score": float(score), **texts}
+    def committed(self) -> None:
+        """See `CommittedLane.committed`."""
+        self._changed = False
+
+    def restore_committed(self, stored: StoredSnapshot) -> None:
+        """See `CommittedLane.restore_committed`."""
+        self._known = dict(arrays_from_bytes(stored.arrays)["known"].tolist())

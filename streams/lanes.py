@@ -15,13 +15,15 @@ from connectors.sources.base import Position, RecordBatch
 from streams.configuration import NumericStream
 from streams.errors import StateMismatchError
 from streams.models import adopt_models
+from streams.part_evidence import PartEvidenceBatch
 from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes, settings_fingerprint
 from tsad.alarms import AlarmTransition
-from tsad.observations import ObservationBatch, ObservationStatus
+from tsad.fusion.part_events import PartEventKind
+from tsad.observations import ObservationBatch, ObservationStatus, RowBatch
 from tsad.stream_output import FitReport
 
-__all__ = ["Lane", "LaneOutput", "NumericLane", "StatefulLane", "StoredState"]
+__all__ = ["CommittedLane", "Lane", "LaneOutput", "NumericLane", "StatefulLane", "StoredState"]
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class LaneOutput:
 
     `learnt_jointly` tells that something was learnt from several partitions at once. Which records it was learnt from
     depends on how they were interleaved, so the result is stored in the transaction of the first scores it gives.
+    `evidence` is what the records say of parts, for lanes that join.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class LaneOutput:
     counts: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     learnt_jointly: bool = False
+    evidence: PartEvidenceBatch | None = None
 
 
 class Lane(Protocol):
@@ -53,6 +57,32 @@ class Lane(Protocol):
 
     def handle(self, batches: Sequence[RecordBatch]) -> LaneOutput:
         """Take in records, in order per partition."""
+
+
+class CommittedLane(Protocol):
+    """A lane whose state is part of every transaction that its records lead to.
+
+    So it never reads again: what it joins comes from several topics, and their order is not the same twice.
+    """
+
+    name: str
+
+    def committed_state(self, positions: dict[Position, int]) -> StoredSnapshot | None:
+        """The state to store, of kind ``committed``; None if nothing has changed since it was last stored."""
+
+    def committed(self) -> None:
+        """It was stored."""
+
+    def restore_committed(self, stored: StoredSnapshot) -> None:
+        """Continue from a stored state.
+
+        Raises
+        ------
+        StateMismatchError
+            It was made with other settings.
+        SnapshotError
+            It is damaged, or of another version.
+        """
 
 
 class StatefulLane(Lane, Protocol):
@@ -151,9 +181,17 @@ class StoredState:
 
 
 class NumericLane:
-    """Decodes, scores and keeps one numeric stream."""
+    """Decodes, scores and keeps one numeric stream.
 
-    def __init__(self, settings: NumericStream, stream_id: int) -> None:
+    Parameters
+    ----------
+    settings, stream_id
+        What the stream is like, and its number in the history file.
+    tells
+        Its scores are joined with parts.
+    """
+
+    def __init__(self, settings: NumericStream, stream_id: int, *, tells: bool = False) -> None:
         self.name = settings.name
         self.topic = settings.topic
         self.retentions: Mapping[int, float] = {stream_id: settings.history.retention}
@@ -161,6 +199,7 @@ class NumericLane:
         self._decoder = NumericDecoder(settings.message, self._series.engine.table)
         self._stored = StoredState(settings.name, settings_fingerprint(settings))
         self._models = settings.models
+        self._tells = self._series.engine.tell_leading = tells
 
     def adopt_models(self) -> list[str]:
         """Take over the models of assets that are not known yet; returns those.
@@ -206,6 +245,11 @@ class NumericLane:
         out.rows = len(result.rows)
         for index in np.flatnonzero(result.set_aside_status == ObservationStatus.FUTURE):
             out.rejected.append(_future(batches, result.set_aside, int(index)))
+        if self._tells and len(result.rows):
+            table = self._series.engine.table
+            channels = {asset: table.channel_names(series) for series, asset in enumerate(table.assets)}
+            out.evidence = PartEvidenceBatch(PartEventKind.ROW)
+            out.evidence.add_rows(result, _arrivals(batches, result.rows), table.assets, channels)
         return out
 
     def new_series(self) -> SeriesRows:
@@ -233,6 +277,17 @@ class NumericLane:
         """See `StatefulLane.restore`."""
         self._series.restore(*self._stored.opened(streaming, fitted))
         self._stored.continued(self._series.engine.model_count)
+
+
+def _arrivals(batches: Sequence[RecordBatch], rows: RowBatch) -> npt.NDArray[np.int64]:
+    """int64[m], arrival of the record that made each row final."""
+    found = np.zeros(len(rows), np.int64)
+    for batch in batches:
+        own = (rows.partitions == batch.partition) & (rows.offsets < batch.next_offset)
+        if len(batch):
+            own &= rows.offsets >= batch.offsets[0]
+            found[own] = batch.arrivals[np.searchsorted(batch.offsets, rows.offsets[own])]
+    return found
 
 
 def _future(batches: Sequence[RecordBatch], aside: ObservationBatch, index: int) -> tuple[RecordBatch, Rejected]:

@@ -13,11 +13,14 @@ from connectors.history.database import Commit, History
 from connectors.sources.base import Gap, Position, RecordBatch
 from connectors.webhooks.endpoint import Endpoint
 from streams.annunciator import Annunciator
-from streams.configuration import Configuration, EventStream, NumericStream, Stream
+from streams.configuration import Configuration, EventStream, GenealogyStream, InspectionStream, NumericStream, Stream
 from streams.errors import StateMismatchError
 from streams.event_lane import EventLane
+from streams.genealogy_lane import GenealogyLane
 from streams.inspection_lane import InspectionLane
-from streams.lanes import Lane, LaneOutput, NumericLane, StatefulLane
+from streams.lanes import CommittedLane, Lane, LaneOutput, NumericLane, StatefulLane
+from streams.part_evidence import PartEvidenceBatch
+from streams.part_lane import PartLane
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
 from tsad.stream_output import FitReport
@@ -78,7 +81,21 @@ class Pipeline:
         self.annunciator = Annunciator(history, endpoints, limits=configuration.alarms.limits(), now=now)
         self.statistics = Statistics()
         numbers = history.stream_ids(configuration.scored_by())
-        self._lanes: list[Lane] = [_lane(stream, numbers) for stream in configuration.streams]
+        joined = {
+            stream.joining.process_stream
+            for stream in configuration.streams
+            if isinstance(stream, InspectionStream) and stream.joining is not None
+        }
+        self._lanes: list[Lane] = [
+            _lane(stream, numbers, tells=stream.name in joined) for stream in configuration.streams
+        ]
+        self._part_lanes = [
+            PartLane(stream, stream.joining, numbers[stream.parts_name])
+            for stream in configuration.streams
+            if isinstance(stream, InspectionStream) and stream.joining is not None
+        ]
+        inspections = [lane for lane in self._lanes if isinstance(lane, InspectionLane)]
+        self._with_commits: list[CommittedLane] = [*inspections, *self._part_lanes]
         self._stateful: list[StatefulLane] = [lane for lane in self._lanes if isinstance(lane, NumericLane | EventLane)]
         self._continued: set[str] = set()
         self._commit = Commit()
@@ -92,7 +109,7 @@ class Pipeline:
     def _restore(self, relearn: Collection[str]) -> _Restored:
         committed = self._history.positions()
         stored = self._history.snapshots()
-        unknown = sorted(set(relearn) - {lane.name for lane in self._lanes})
+        unknown = sorted(set(relearn) - {lane.name for lane in self._lanes} - {lane.name for lane in self._part_lanes})
         if unknown:
             raise StateMismatchError(f"--relearn {unknown[0]}: the configuration has no such stream")
         resume = dict(committed)
@@ -112,6 +129,15 @@ class Pipeline:
             for position, offset in streaming.positions.items():
                 if position[0] == lane.topic:
                     resume[position] = min(resume.get(position, offset), offset)
+        for with_commits in self._with_commits:
+            state = stored.get((with_commits.name, "committed"))
+            if state is None:
+                continue
+            if with_commits.name in relearn and isinstance(with_commits, PartLane):
+                for transition in with_commits.relearn(state):
+                    self._tell(transition)
+                continue
+            with_commits.restore_committed(state)
         for numeric in (lane for lane in self._lanes if isinstance(lane, NumericLane)):
             for asset in numeric.adopt_models():
                 _log.info("a model was taken over", stream=numeric.name, asset=asset)
@@ -141,6 +167,7 @@ class Pipeline:
             self._run(fresh, mute=False)
 
     def _run(self, batches: Sequence[RecordBatch], *, mute: bool) -> None:
+        told: dict[str, PartEvidenceBatch | None] = {}
         for lane in self._lanes:
             own = [batch for batch in batches if batch.topic == lane.topic]
             if not own or (mute and lane.name not in self._continued):
@@ -151,12 +178,16 @@ class Pipeline:
                 continue
             records = sum(len(batch) for batch in own)
             self._take(lane, output, records)
+            told[lane.name] = output.evidence
+        # Read again, records say nothing new of parts: their state is that of the last commit already.
+        for part_lane in self._part_lanes if not mute else ():
+            self._take(part_lane, part_lane.join(told), 0)
         if not mute:
             for batch in batches:
                 self._commit.records += len(batch)
                 self._commit.positions[batch.topic, batch.partition] = batch.next_offset
 
-    def _take(self, lane: Lane, output: LaneOutput, records: int) -> None:
+    def _take(self, lane: Lane | PartLane, output: LaneOutput, records: int) -> None:
         commit = self._commit
         counts = output.counts
         counts["records"] += records
@@ -248,8 +279,10 @@ class Pipeline:
         nothing_new = not commit.records and not commit.positions
         if nothing_new and not (snapshot and self._unsaved):
             return False
+        positions = dict(self.positions)
+        commit.snapshots = [one for lane in self._with_commits if (one := lane.committed_state(positions)) is not None]
         if snapshot:
-            commit.snapshots = [stored for lane in self._stateful for stored in lane.snapshots(dict(self.positions))]
+            commit.snapshots += [stored for lane in self._stateful for stored in lane.snapshots(positions)]
         try:
             with self.annunciator.lock:
                 quiet = self.annunciator.take(commit.transitions, commit)
@@ -260,6 +293,8 @@ class Pipeline:
             for lane in self._stateful if snapshot else ():
                 lane.store_models_again()
             raise
+        for with_commits in self._with_commits:
+            with_commits.committed()
         self._snapshot_due = self._snapshot_due and not snapshot
         self._unsaved = not snapshot
         self._committed.update(commit.positions)
@@ -270,17 +305,23 @@ class Pipeline:
     def expire(self) -> int:
         """Delete rows beyond their retention (by event time), and the oldest beyond the file's size; returns rows."""
         deleted = self._history.delete_older(
-            {number: seconds for lane in self._lanes for number, seconds in lane.retentions.items()},
+            {
+                number: seconds
+                for retentions in [one.retentions for one in self._lanes] + [one.retentions for one in self._part_lanes]
+                for number, seconds in retentions.items()
+            },
         )
         deleted += self._history.shrink(self._configuration.history.max_bytes)
         return deleted
 
 
-def _lane(stream: Stream, numbers: Mapping[str, int]) -> Lane:
+def _lane(stream: Stream, numbers: Mapping[str, int], *, tells: bool) -> Lane:
     if isinstance(stream, NumericStream):
-        return NumericLane(stream, numbers[stream.name])
+        return NumericLane(stream, numbers[stream.name], tells=tells)
     if isinstance(stream, EventStream):
         return EventLane(stream, numbers)
+    if isinstance(stream, GenealogyStream):
+        return GenealogyLane(stream, numbers[stream.name])
     return InspectionLane(stream, numbers[stream.name])
 
 

@@ -74,6 +74,8 @@ class StreamEngine:
         """Series that were learnt."""
         self.model_count = 0
         """Models that were learnt, those of the first time among them."""
+        self.tell_leading = False
+        """Whether to tell the leading channel of every row, not of alarms alone."""
         self._newest = 0
 
     def __len__(self) -> int:
@@ -129,7 +131,7 @@ class StreamEngine:
             set_aside=batch.take(aside),
             set_aside_status=status[aside],
             counts=counts,
-            **{key: output[key] for key in ("scores", "reason", "verdict", "calibrated")},
+            **{key: output[key] for key in ("scores", "reason", "verdict", "calibrated", "leading")},
         )
 
     def _screened(self, batch: ObservationBatch, counts: Counter[str]) -> ObservationBatch:
@@ -257,6 +259,7 @@ class StreamEngine:
         transitions += self._transitions(own, found)
         if len(where) == m:
             return {
+                "leading": found.leading() if self.tell_leading else None,
                 "scores": {name: s.score for name, s in found.said.items()},
                 "reason": found.reason,
                 "verdict": found.verdict,
@@ -276,7 +279,9 @@ class StreamEngine:
         scores = {name: np.full(m, np.nan) for name in self.detectors}
         for name, said in found.said.items():
             scores[name][where] = said.score
+        leading = spread([one.leading() for _, one in parts], -1) if self.tell_leading else None
         return {
+            "leading": leading,
             "scores": scores,
             "reason": spread([one.reason for _, one in parts], Unscored.WARMING_UP),
             "verdict": spread([one.verdict for _, one in parts], np.nan),

@@ -54,6 +54,20 @@ class TierScores:
         """float64[m], p-values of one detector."""
         return (self.members[detector] if self.members else self.calibrated).p_values
 
+    def leading(self) -> npt.NDArray[np.int32]:
+        """int32[m], the channel that contributes most by the detector that finds the row oddest; -1 for none."""
+        names = list(self.said)
+        p = np.stack([self.p_values(name) for name in names])
+        leader = np.where(np.isnan(p), 2.0, p).argmin(axis=0)
+        found = np.full(p.shape[1], -1, np.int32)
+        for place, name in enumerate(names):
+            own = np.flatnonzero(leader == place)
+            shares = np.nan_to_num(self.said[name].contributions[own], nan=-1.0)
+            if shares.size:
+                best = shares.argmax(axis=1)
+                found[own] = np.where(shares[np.arange(len(own)), best] > 0, best, -1)
+        return found
+
 
 class ScoringTier:
     """Detectors, their calibration and fusion, on-delay, the alarm state and the drift monitor of many series.

@@ -52,6 +52,8 @@ class StreamOutput:
         Observations that were not accepted, and `set_aside_status`, their `ObservationStatus`.
     counts
         How often each thing happened: by status of observations, and by quality reason of values.
+    leading
+        int32[m], the channel that each score is most about, -1 for none; only where the engine was asked to tell.
     """
 
     rows: RowBatch
@@ -64,3 +66,4 @@ class StreamOutput:
     set_aside: ObservationBatch
     set_aside_status: npt.NDArray[np.uint8]
     counts: Counter[str] = field(default_factory=Counter)
+    leading: npt.NDArray[np.int32] | None = None

@@ -156,7 +156,7 @@ def test_unknown_stream_cannot_be_learnt_anew(tmp_path):
 def test_event_and_inspection_streams_are_kept_counted_and_checked(tmp_path):
     event = json.dumps({"time": START, "user": "u1", "action": "login"}).encode()
     part = json.dumps(
-        {"inspection_id": "i1", "part_id": "p1", "captured_at": "2026-01-01T00:00:00Z", "pred_score": 0.4}
+        {"inspection_id": "i1", "part_id": "p1", "captured_at": "2025-01-01T00:00:00Z", "pred_score": 0.4}
     ).encode()
     streams = [
         {"kind": "events", "name": "access", "topic": "e"},
@@ -173,7 +173,7 @@ def test_event_and_inspection_streams_are_kept_counted_and_checked(tmp_path):
         reasons = cursor.execute("SELECT topic, record_offset, reason FROM dead_letters ORDER BY ALL").fetchall()
         assert reasons == [
             ("e", 1, "wrong_type"), ("e", 2, "missing_field"), ("e", 3, "malformed_json"), ("e", 4, "empty_message"),
-            ("i", 1, "wrong_type"),
+            ("i", 1, "missing_field"),
         ]  # fmt: skip
 
 
