@@ -230,6 +230,8 @@ class DeliverySettings(Frozen):
         "public addresses, and private ones that stand as an address in the endpoint's own setting",
     )
 
+    keep: Duration = Field(default=90 * 86_400.0, gt=0, description="how long what was delivered is kept")
+
     def policy(self) -> AddressPolicy:
         """The list of allowed addresses."""
         return AddressPolicy(self.allow)

@@ -26,6 +26,13 @@ ENVIRONMENT = {
     "KAFKA_BOOTSTRAP": "127.0.0.1:9092",
     "CONTROL_ROOM_URL": "http://127.0.0.1:9/alarms",
     "CONTROL_ROOM_SECRET": SECRET,
+    "GATEWAY_URL": "http://127.0.0.1:9/in",
+    "PAGERDUTY_ROUTING_KEY": "R0UT1NGKEY0123456789",
+    "EVENT_BUS_URL": "http://127.0.0.1:9/events",
+    "SLACK_URL": "http://127.0.0.1:9/services/T00/B00",
+    "TEAMS_URL": "http://127.0.0.1:9/workflows",
+    "MAIL_USER": "tsad",
+    "MAIL_PASSWORD": "pass-7890123",
 }
 
 
@@ -44,6 +51,7 @@ def test_check_prints_it_resolved_and_masked(name, tmp_path):
     shown = yaml.safe_load(result.stdout)
     assert shown["commit"]["rows"] == 10000
     assert SECRET not in result.stdout
+    assert "R0UT1NGKEY" not in result.stdout
     as_json = tsad("check", str(CONFIGS / name), "--json", folder=tmp_path, **ENVIRONMENT)
     assert json.loads(as_json.stdout) == shown
 
