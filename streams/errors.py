@@ -3,10 +3,11 @@
 StreamsError
 ├── ConfigurationFileError   the configuration cannot be read or is wrong; nothing was started
 ├── StateMismatchError       the stored state belongs to other settings
-└── AlarmNotFoundError       an alarm is asked for that there is not
+├── AlarmNotFoundError       an alarm is asked for that there is not
+└── InboxFullError           records come through the HTTP door faster than they are stored
 """
 
-__all__ = ["AlarmNotFoundError", "ConfigurationFileError", "StateMismatchError", "StreamsError"]
+__all__ = ["AlarmNotFoundError", "ConfigurationFileError", "InboxFullError", "StateMismatchError", "StreamsError"]
 
 
 class StreamsError(Exception):
@@ -23,3 +24,7 @@ class StateMismatchError(StreamsError):
 
 class AlarmNotFoundError(StreamsError):
     """There is no such alarm."""
+
+
+class InboxFullError(StreamsError):
+    """Records come faster than they are stored; nothing was taken."""

@@ -26,6 +26,7 @@ from streams.configuration import masked
 from streams.errors import StreamsError
 from streams.http_alarms import alarm_router
 from streams.http_history import history_router
+from streams.http_parts import part_router
 from streams.http_webhooks import delivery_metrics, webhook_router
 from streams.service import Service
 from tsad.lifecycle import ConditionState
@@ -155,6 +156,7 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
     app.include_router(alarm_router(service))
     app.include_router(webhook_router(service))
     app.include_router(history_router(service))
+    app.include_router(part_router(service))
     return app
 
 

@@ -15,6 +15,7 @@ from connectors.webhooks.delivery import WebhookSender
 from connectors.webhooks.outbox import Outbox
 from streams.configuration import Configuration, KafkaSourceSettings
 from streams.dead_letters import DeadLetterPublisher
+from streams.inbox import INBOX_PARTITION, Inbox
 from streams.pipeline import Pipeline
 from streams.standing import endpoint_problems, resenders
 
@@ -76,6 +77,7 @@ class Service:
                 configuration.source.options if configuration.source.client == "kafka-python" else {},
             )
         self._queue: queue.Queue[list[RecordBatch]] = queue.Queue(maxsize=_QUEUED_POLLS)
+        self.inbox = Inbox(self._queue, self.pipeline.positions, now)
         self._stop = threading.Event()
         self._read_out = threading.Event()
         self._failure: BaseException | None = None
@@ -89,7 +91,8 @@ class Service:
 
     def start(self) -> None:
         """Start the threads."""
-        self.source.open(self.pipeline.positions)
+        positions = self.pipeline.positions.items()
+        self.source.open({where: offset for where, offset in positions if where[1] != INBOX_PARTITION})
         for thread in self._threads:
             thread.start()
         self.sender.start()
@@ -249,6 +252,7 @@ class Service:
             try:
                 if self.pipeline.commit(snapshot=snapshot):
                     self.sender.notify()
+                    self.inbox.committed(self.pipeline.positions)
             except HistoryError as error:
                 self._commit_problem = str(error)
                 _log.error("commit failed; nothing is lost, it is tried again", problem=str(error), seconds=wait)

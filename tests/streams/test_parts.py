@@ -1,6 +1,7 @@
 """Parts in the daemon: what three topics tell is joined exactly once, and told."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from connectors.errors import HistoryError
 from connectors.history.database import History
 from connectors.sources.base import RecordBatch
 from streams.arrival_merge import ArrivalMerge
-from streams.configuration import Configuration
+from streams.configuration import Configuration, load_configuration
 from streams.errors import StateMismatchError
 from streams.pipeline import Pipeline
 from tests.streams.line import SECOND, TOPICS, image, records, simulated, streams
-from tests.streams.plant import QUERIES, document
+from tests.streams.plant import QUERIES, SECRET, document
 from tsad.fusion.part_events import PartEventKind, PartEvents
 
 ALL = {
@@ -301,3 +302,23 @@ def test_the_order_does_not_depend_on_how_sources_were_read(images, process, dat
         pieces.restore(arrays, json.loads(json.dumps(extra)))
     if whole._newest.keys() >= {(int(IMAGE), 0), (int(ROW), 0)}:
         assert found == expected
+
+
+def test_the_example_configuration_judges_a_line(tmp_path):
+    example = Path(__file__).parents[2] / "configs" / "inspection-line.yaml"
+    environment = {
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "CONTROL_ROOM_URL": "http://127.0.0.1:9/hook",
+        "CONTROL_ROOM_SECRET": SECRET,
+    }
+    settings = load_configuration(example, environment)
+    assert {s.topic for s in settings.streams} == set(TOPICS)
+    told = records(simulated(1150, clean_parts=1080, defect_share=0.5, channels=1))
+    with History(tmp_path / "h.duckdb") as history:
+        worker = Pipeline(settings, history)
+        worker.handle(list(told.values()))
+        worker.commit(snapshot=True)
+        found = history.cursor().execute("SELECT count(*), count(p_value), sum(flagged::INT) FROM parts").fetchone()
+        assert found[0] > 2000
+        assert found[1] > 50
+        assert found[2] > 10
