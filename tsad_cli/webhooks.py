@@ -74,7 +74,7 @@ def show_webhook(
         return
     words = {
         True: "as sent",
-        False: "by the present settings, which are not those of the last attempt",
+        False: "by settings that have changed since the last attempt",
         None: "to send",
     }
     typer.echo(f"body, {words[sent['as_sent']]} ({sent['content_type']}):")
