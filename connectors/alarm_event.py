@@ -8,6 +8,7 @@ import msgspec
 
 from connectors.history.conditions import ActionRecord
 from tsad.alarms import AlarmTransition, Contribution, OddAttribute, PartEvidence
+from tsad.annunciation import PriorityRule
 from tsad.lifecycle import AlarmCondition
 
 __all__ = ["ACTION_EVENTS", "EVENT_VERSION", "action_event", "alarm_event", "encode_event", "event_time"]
@@ -21,8 +22,11 @@ ACTION_EVENTS = {
     "return_to_service": "alarm.returned_to_service",
     "comment": "alarm.commented",
     "label": "alarm.labelled",
+    "hold": "alarm.held",
+    "release": "alarm.released",
+    "remind": "alarm.reminded",
 }
-"""Types of the events that tell of operators' actions."""
+"""Types of the events that tell of operators' actions, and of what the annunciator does by itself."""
 
 EVENT_VERSION = 1
 """Rises when a field changes its meaning or goes; fields may be added without."""
@@ -43,7 +47,7 @@ def event_time(ns: int) -> str:
     return f"{text}.{rest:09d}Z" if rest else f"{text}Z"
 
 
-def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
+def alarm_event(transition: AlarmTransition, rule: PriorityRule | None = None) -> Mapping[str, Any]:
     """The document that tells of a transition: ``type``, ``timestamp``, ``data``.
 
     Every other format is made from this one. Times are event times; nothing here depends on when it was made, so a
@@ -60,8 +64,7 @@ def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
             "state": transition.state,
             "previous_state": transition.previous_state,
             "severity": transition.severity,
-            # A new alarm advises; plants give priorities when they have rationalised it.
-            "priority": "advisory",
+            **_rationalised(rule),
             "stream": transition.stream,
             "asset": transition.asset,
             "event_time_start": event_time(transition.started),
@@ -103,7 +106,18 @@ def alarm_event(transition: AlarmTransition) -> Mapping[str, Any]:
     }
 
 
-def action_event(condition: AlarmCondition, record: ActionRecord) -> Mapping[str, Any]:
+def _rationalised(rule: PriorityRule | None) -> dict[str, Any]:
+    """What people decided about the alarm beforehand; one that nobody has rationalised advises."""
+    if rule is None:
+        return {"priority": "advisory"}
+    texts = {name: text for name in ("cause", "consequence", "response") if (text := getattr(rule, name))}
+    seconds = {} if rule.time_to_respond is None else {"time_to_respond_seconds": rule.time_to_respond}
+    return {"priority": rule.priority, **texts, **seconds}
+
+
+def action_event(
+    condition: AlarmCondition, record: ActionRecord, rule: PriorityRule | None = None
+) -> Mapping[str, Any]:
     """The document that tells of what was done to an alarm.
 
     `transition_seq` is that of the newest transition, so receivers order by both counts. Its time is wall time.
@@ -120,7 +134,7 @@ def action_event(condition: AlarmCondition, record: ActionRecord) -> Mapping[str
             "state": record.state,
             "previous_state": record.previous_state,
             "severity": condition.severity,
-            "priority": "advisory",
+            **_rationalised(rule),
             "stream": condition.stream,
             "asset": condition.asset,
             "event_time_start": event_time(condition.started),
@@ -143,6 +157,9 @@ def _action_summary(condition: AlarmCondition, record: ActionRecord) -> str:
         "return_to_service": "was put back into service",
         "comment": "was commented on",
         "label": f"was labelled {record.label}",
+        "hold": "is not told one by one any more",
+        "release": "is told again and still stands",
+        "remind": "still stands, and nobody has acknowledged it",
     }[record.kind]
     why = f": {record.comment}" if record.comment else ""
     return f"{condition.asset} {done} by {record.by}{why}"

@@ -15,6 +15,7 @@ from streams.access.settings import HttpSettings
 from streams.delivery_settings import WEBHOOK_KINDS, DeliverySettings, WebhookSettings, masked_webhooks
 from streams.errors import ConfigurationFileError
 from streams.retention import HistorySettings
+from tsad.annunciation import AnnunciationSettings
 from tsad.events.settings import EventRateSettings, EventScoringSettings
 from tsad.fusion.part_settings import PartSettings
 from tsad.lifecycle import AlarmPolicyLimits
@@ -174,8 +175,8 @@ class CommitSettings(Frozen):
     snapshot_every: Duration = Field(default=10.0, description="after a crash, this much is read again at most")
 
 
-class OperatorSettings(Frozen):
-    """What operators may do."""
+class OperatorSettings(AnnunciationSettings):
+    """What operators may do, and what they are told."""
 
     longest_shelving: Duration = Field(default=8 * 3600.0, gt=0, description="for how long an alarm may be shelved")
 

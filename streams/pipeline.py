@@ -78,7 +78,9 @@ class Pipeline:
     ) -> None:
         self._configuration = configuration
         self._history = history
-        self.annunciator = Annunciator(history, endpoints, limits=configuration.alarms.limits(), now=now)
+        self.annunciator = Annunciator(
+            history, endpoints, limits=configuration.alarms.limits(), settings=configuration.alarms, now=now
+        )
         self.statistics = Statistics()
         numbers = history.stream_ids(configuration.scored_by())
         joined = {

@@ -31,7 +31,10 @@ def standing_alarms(
     with history.cursor() as cursor:
         transitions = newest_transitions(cursor, conditions.keys())
     found = [
-        Standing(alarm_event(one), conditions[one.alarm_id].active and conditions[one.alarm_id].announces)
+        Standing(
+            alarm_event(one, annunciator.rule(one)),
+            conditions[one.alarm_id].active and conditions[one.alarm_id].announces,
+        )
         for one in transitions
     ]
     addresses = {endpoint.name: endpoint.masked_url for endpoint in endpoints}

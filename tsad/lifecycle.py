@@ -97,6 +97,14 @@ class AlarmCondition:
         Who has seen it.
     action_seq
         Count of the alarm's actions.
+    held
+        Why its transitions are gathered instead of told one by one: ``chattering`` or ``flood``; empty where they are
+        told (`tsad.annunciation`).
+    raised
+        Its newest times of raising, ns UTC, as far as they are needed to tell chattering.
+    seen_at, told_at, reminders
+        Wall time of its newest transition and of the newest telling, ns UTC, and how often its episode was told again;
+        kept where something depends on them.
     """
 
     alarm_id: str
@@ -114,6 +122,11 @@ class AlarmCondition:
     out_of_service: bool = False
     acknowledged_by: str | None = None
     action_seq: int = 0
+    held: str = ""
+    raised: tuple[int, ...] = ()
+    seen_at: int | None = None
+    told_at: int | None = None
+    reminders: int = 0
 
     @property
     def state(self) -> ConditionState:
@@ -129,7 +142,12 @@ class AlarmCondition:
     @property
     def announces(self) -> bool:
         """Whether transitions are told to receivers."""
-        return not self.out_of_service and self.shelved_until is None
+        return not self.out_of_service and self.shelved_until is None and not self.held
+
+    @property
+    def waits_for_somebody(self) -> bool:
+        """Whether it stands, nobody has seen it, and people have not silenced it."""
+        return self.state == "active_unacknowledged"
 
 
 def after_transition(condition: AlarmCondition | None, transition: AlarmTransition) -> AlarmCondition:
@@ -156,6 +174,7 @@ def after_transition(condition: AlarmCondition | None, transition: AlarmTransiti
         changed=transition.time,
         severity=transition.severity,
         transition_seq=transition.transition_seq,
+        reminders=0 if fresh else known.reminders,
         shelved_until=None if ends else known.shelved_until,
         one_shot=False if ends else known.one_shot,
     )

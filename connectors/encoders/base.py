@@ -17,6 +17,9 @@ CONDITION_EVENTS = (
     "alarm.unshelved",
     "alarm.taken_out_of_service",
     "alarm.returned_to_service",
+    "alarm.held",
+    "alarm.released",
+    "alarm.reminded",
     "stream.*",
     "service.*",
 )

@@ -7,13 +7,23 @@ from typing import Any
 
 import duckdb
 
+from tsad.annunciation import Flood
 from tsad.lifecycle import AlarmCondition
 
-__all__ = ["CONDITION_TABLES", "ActionRecord", "load_conditions", "write_actions", "write_conditions"]
+__all__ = [
+    "CONDITION_TABLES",
+    "ActionRecord",
+    "load_conditions",
+    "load_flood",
+    "write_actions",
+    "write_conditions",
+    "write_flood",
+]
 
 CONDITION_TABLES: tuple[str, ...] = (
     # What `tsad.lifecycle.AlarmCondition` holds, one row an alarm; replaced in the transaction that changes it.
     "CREATE TABLE IF NOT EXISTS alarm_conditions (alarm_id TEXT PRIMARY KEY, condition JSON NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS flood_state (one TINYINT PRIMARY KEY, flood JSON NOT NULL)",
     # The trail: who did what to which alarm, when (wall time), and why. Rows are only ever added.
     """CREATE TABLE IF NOT EXISTS alarm_actions (
         alarm_id TEXT NOT NULL, episode_id TEXT NOT NULL, action_seq INTEGER NOT NULL, transition_seq INTEGER NOT NULL,
@@ -51,7 +61,7 @@ def load_conditions(cursor: duckdb.DuckDBPyConnection) -> dict[str, AlarmConditi
     Of alarms from before there were conditions the newest transition tells: those that stand have not been seen.
     """
     rows = cursor.execute("SELECT alarm_id, condition FROM alarm_conditions").fetchall()
-    found = {alarm_id: AlarmCondition(**json.loads(condition)) for alarm_id, condition in rows}
+    found = {alarm_id: _condition(json.loads(condition)) for alarm_id, condition in rows}
     older = cursor.execute(
         "SELECT alarm_id, stream, asset, state = 'active', episode_id, epoch_ns(started), epoch_ns(time), severity, "
         "transition_seq FROM alarm_transitions WHERE alarm_id NOT IN (SELECT alarm_id FROM alarm_conditions) "
@@ -60,6 +70,21 @@ def load_conditions(cursor: duckdb.DuckDBPyConnection) -> dict[str, AlarmConditi
     for alarm_id, stream, asset, active, *rest in older:
         found[alarm_id] = AlarmCondition(alarm_id, stream, asset, active, not active, *rest)
     return found
+
+
+def _condition(stored: dict[str, Any]) -> AlarmCondition:
+    return AlarmCondition(**{**stored, "raised": tuple(stored.get("raised", ()))})
+
+
+def load_flood(cursor: duckdb.DuckDBPyConnection) -> Flood:
+    """What is known of floods."""
+    row = cursor.execute("SELECT flood FROM flood_state").fetchone()
+    return Flood() if row is None else Flood.from_dict(json.loads(row[0]))
+
+
+def write_flood(connection: duckdb.DuckDBPyConnection, flood: Flood) -> None:
+    """Replace what is known of floods, inside the caller's transaction."""
+    connection.execute("INSERT OR REPLACE INTO flood_state VALUES (1, ?)", [json.dumps(flood.as_dict())])
 
 
 def write_conditions(connection: duckdb.DuckDBPyConnection, conditions: Iterable[AlarmCondition]) -> None:

@@ -14,12 +14,13 @@ import duckdb
 import pyarrow as pa
 
 from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
-from connectors.history.conditions import ActionRecord, write_actions, write_conditions
+from connectors.history.conditions import ActionRecord, write_actions, write_conditions, write_flood
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
 from connectors.sources.base import Position
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.outbox import enqueue
 from tsad.alarms import AlarmTransition
+from tsad.annunciation import Flood
 from tsad.lifecycle import AlarmCondition
 
 __all__ = ["Commit", "DeadLetter", "History", "StoredSnapshot"]
@@ -80,6 +81,8 @@ class Commit:
         Engine states to replace the stored ones.
     conditions, actions
         How alarms stand with their operators now, and what was done to them.
+    flood
+        What is known of floods, where that has changed.
     """
 
     positions: dict[Position, int] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class Commit:
     snapshots: list[StoredSnapshot] = field(default_factory=list)
     conditions: list[AlarmCondition] = field(default_factory=list)
     actions: list[ActionRecord] = field(default_factory=list)
+    flood: Flood | None = None
     records: int = 0
 
     def append(self, table: str, rows: pa.Table) -> None:
@@ -226,6 +230,8 @@ class History:
             self._write_transitions(connection, commit.transitions)
         write_conditions(connection, commit.conditions)
         write_actions(connection, commit.actions)
+        if commit.flood is not None:
+            write_flood(connection, commit.flood)
         if commit.deliveries:
             enqueue(connection, commit.deliveries)
         if commit.counts:
