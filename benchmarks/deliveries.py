@@ -27,7 +27,6 @@ from tsad.alarms import AlarmTransition
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SECRET = "whsec_" + "A" * 43 + "="
 HOUR = timedelta(hours=1)
-STEP = timedelta(seconds=10)
 
 
 class Clock:
@@ -85,11 +84,11 @@ def transition(alarm: int, seq: int) -> AlarmTransition:
     )  # fmt: skip
 
 
-def run(transitions: int, receivers: int = 2, seed: int = 0) -> dict[str, object]:
-    """Deliver, and return what was seen."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    clock, alarms = Clock(), max(transitions // 100, 1)
-    per_alarm = transitions // alarms
+def run(
+    transitions: int, receivers: int = 2, seed: int = 0, step_seconds: float = 10.0, per_alarm: int = 100
+) -> dict[str, object]:
+    """Deliver, and return what was seen; the injected clock moves by `step_seconds` at a time."""
+    clock, alarms = Clock(), transitions // per_alarm
     inboxes = [FlakyInbox(clock, seed + i, transitions + 1) for i in range(receivers)]
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, History(Path(folder) / "h.duckdb") as history:
@@ -124,7 +123,7 @@ def run(transitions: int, receivers: int = 2, seed: int = 0) -> dict[str, object
             deepest = max(deepest, pending)
             if not pending and seq == per_alarm:
                 break
-            clock.now += STEP
+            clock.now += timedelta(seconds=step_seconds)
         sender.stop()
         for server in servers:
             server.stop()
@@ -156,4 +155,5 @@ if __name__ == "__main__":
     parser.add_argument("--receivers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     print(json.dumps(run(arguments.transitions, arguments.receivers, arguments.seed), indent=2))
