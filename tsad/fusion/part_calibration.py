@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.errors import SnapshotError
-from tsad.fusion.combination import Dependence
+from tsad.fusion.combination import Dependence, combine
 from tsad.fusion.conformal import ConformalCalibration
 from tsad.fusion.part_events import JoinedParts
 from tsad.fusion.part_settings import PartSettings
@@ -16,6 +16,7 @@ from tsad.fusion.part_settings import PartSettings
 __all__ = ["PartCalibration"]
 
 _KEPT = 4  # times `train_parts` that are kept while something is learnt
+_LEAST_TOGETHER = 100  # good parts with the same streams, to calibrate their combined p-value
 
 
 class PartCalibration:
@@ -39,6 +40,9 @@ class PartCalibration:
         self._score = np.zeros((0, self._k))
         self._version = np.zeros((0, self._k), np.int32)
         self._collected = 0
+        # p-values of the good parts that dependence was measured on, and combinations calibrated on them by streams.
+        self._prefix = np.zeros((self._k, 0))
+        self._combined: dict[tuple[bool, ...], tuple[ConformalCalibration, float] | None] = {}
         self._measured_version: list[int] = []
         self.dependence: Dependence | None = None
         self.fit_count = 0
@@ -63,6 +67,50 @@ class PartCalibration:
             return None
         own = self.dependence.covariance[np.ix_(streams, streams)] / 4.0
         return float(own[~np.eye(len(own), dtype=bool)].max())
+
+    def combined(self, p: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+        """Combine p-values by the rule of the settings; calibrated once more on good parts with the same streams.
+
+        The second calibration gives the rate that is asked for whatever the dependence. Beyond the oddest good part the
+        combined p-value goes on in proportion, so that order and rarity are kept.
+
+        Parameters
+        ----------
+        p
+            float64[m, k].
+
+        Returns
+        -------
+        p_values, methods
+            float64[m], str[m], as `combine` has them.
+        """
+        settings = self._settings
+        found, methods = combine(p.T, settings.rule, self.dependence, settings.min_pairs)
+        if not settings.recalibrate:
+            return found, methods
+        known = ~np.isnan(p)
+        for pattern in np.unique(known[known.sum(axis=1) > 1], axis=0):
+            calibrated = self._calibrated(tuple(pattern.tolist()))
+            if calibrated is None:
+                continue
+            calibration, lowest = calibrated
+            own = (known == pattern).all(axis=1)
+            again = calibration.p_values(-np.log(found[own]))
+            beyond = calibration.smallest * np.minimum(found[own] / lowest, 1.0)
+            found[own] = np.where(found[own] < lowest, beyond, again)
+        return found, methods
+
+    def _calibrated(self, pattern: tuple[bool, ...]) -> tuple[ConformalCalibration, float] | None:
+        if pattern not in self._combined:
+            streams = np.array(pattern)
+            whole = self._prefix[:, ~np.isnan(self._prefix[streams]).any(axis=0)]
+            made = None
+            if whole.shape[1] >= _LEAST_TOGETHER:
+                own = np.where(streams[:, None], whole, np.nan)
+                good, _ = combine(own, self._settings.rule, self.dependence, self._settings.min_pairs)
+                made = ConformalCalibration(-np.log(good)), float(good.min())
+            self._combined[pattern] = made
+        return self._combined[pattern]
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -154,12 +202,15 @@ class PartCalibration:
             measured.covariance[better] = self.dependence.covariance[better]
             measured.pairs[better] = self.dependence.pairs[better]
         self.dependence, self._measured_version = measured, list(self._newest)
+        self._prefix, self._combined = own, {}
 
     # ------------------------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """What `restore` needs, as named arrays and JSON-ready values."""
-        arrays: dict[str, npt.NDArray[Any]] = {"score": self._score.copy(), "version": self._version.copy()}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "score": self._score.copy(), "version": self._version.copy(), "prefix": self._prefix.copy(),
+        }  # fmt: skip
         for (stream, one), calibration in self._known.items():
             arrays |= {f"known:{stream}:{one}:{name}": array for name, array in calibration.state().items()}
         if self.dependence is not None:
@@ -180,7 +231,8 @@ class PartCalibration:
         """
         if arrays["score"].shape[1:] != (self._k,):
             raise SnapshotError(f"the stored calibration is of {arrays['score'].shape[1]} streams, not {self._k}")
-        self._score, self._version = arrays["score"], arrays["version"]
+        self._score, self._version, self._prefix = arrays["score"], arrays["version"], arrays["prefix"]
+        self._combined = {}
         self._known = {
             (stream, one): ConformalCalibration.restored(
                 {name: arrays[f"known:{stream}:{one}:{name}"] for name in ("sorted", "tail")}

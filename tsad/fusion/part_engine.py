@@ -11,7 +11,6 @@ import numpy.typing as npt
 from tsad.alarms import PART_RULE, SEVERITIES, AlarmBook, AlarmTransition, PartEvidence, Verdict
 from tsad.errors import SnapshotError
 from tsad.explanation import number, severity_of
-from tsad.fusion.combination import combine
 from tsad.fusion.false_discovery import OnlineFalseDiscovery
 from tsad.fusion.part_calibration import PartCalibration
 from tsad.fusion.part_events import JoinedParts, PartEvents
@@ -139,7 +138,7 @@ class PartEngine:
         uncalibrated = ~np.isnan(joined.score[part]) & np.isnan(p)
         if uncalibrated.any():
             out.counts["uncalibrated"] += int(uncalibrated.any(axis=1).sum())
-        fused, method = combine(p.T, settings.rule, self._calibration.dependence, settings.min_pairs)
+        fused, method = self._calibration.combined(p)
         if settings.decide_by != "fused":
             # Where that stream is missing the others are all there is.
             alone = p[:, settings.streams.index(settings.decide_by)]
@@ -150,7 +149,9 @@ class PartEngine:
         lowest = np.where(np.isnan(p), 2.0, p)
         out.decided_by[part] = np.where(known, lowest.argmin(axis=1), -1)
         if steps:
-            process, _ = combine(p[:, :steps].T, settings.rule, self._calibration.dependence, settings.min_pairs)
+            upstream = p.copy()
+            upstream[:, steps:] = np.nan
+            process, _ = self._calibration.combined(upstream)
             own = lowest[:, :steps]
             odd = own.min(axis=1) <= max(settings.closer_imaging, settings.false_parts)
             out.began[part] = np.where(odd, own.argmin(axis=1), -1)

@@ -39,6 +39,9 @@ class PartSettings(Frozen):
         default=3600.0, gt=0, description="for how long rows of the process are kept to be joined"
     )
     rule: Rule = "brown"
+    recalibrate: bool = Field(
+        default=True, description="calibrate the combined p-value once more on the same good parts"
+    )
     decide_by: str = Field(default="fused", description="or the stream that is better alone; see check_fusion")
     train_parts: int = Field(default=1000, ge=20, description="closed parts that calibrate each stream and version")
     min_pairs: int = Field(

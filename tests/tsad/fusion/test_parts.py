@@ -1,6 +1,7 @@
 """Parts: what is joined, when it is told, and how it is judged."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from tsad.errors import ConfigurationError, SnapshotError
+from tsad.fusion.part_calibration import PartCalibration
 from tsad.fusion.part_engine import PartEngine
-from tsad.fusion.part_events import PartEventKind, PartEvents
+from tsad.fusion.part_events import JoinedParts, PartEventKind, PartEvents
 from tsad.fusion.part_joiner import PartJoiner
 from tsad.fusion.part_settings import PartSettings
 from tsad.simulation.inspection_line import (
@@ -229,7 +231,7 @@ def line():
 OPTIONS = [
     {},
     {"rule": "cauchy", "false_discoveries": 0.2},
-    {"max_open": 6, "decide_by": "inspection/camera-1"},
+    {"max_open": 6, "decide_by": "inspection/camera-1", "recalibrate": False},
     {"min_pairs": 200},
 ]
 
@@ -405,3 +407,39 @@ def test_the_line_is_checked_and_degrades():
     gap = [float(np.median(x.image_score[x.defect]) - np.median(x.image_score[~x.defect])) for x in (good, bad)]
     assert gap[0] > 0.5
     assert abs(gap[1]) < 0.1
+
+
+def learnt(rule, scores, **changes):
+    """A calibration that has learnt from good parts with two streams, float64[n, 2]."""
+    n = len(scores)
+    calibration = PartCalibration(settings(views=[], train_parts=n, min_pairs=20, rule=rule, **changes))
+    joined = JoinedParts(
+        [str(i) for i in range(n)], np.ones(n, np.int32), np.ones(n, np.bool_), np.zeros(n, np.int64), scores,
+        np.zeros((n, 2), np.int32), np.zeros((n, 2), np.int64), np.zeros((n, 2), np.int32), np.ones((n, 2), np.int32),
+    )  # fmt: skip
+    calibration.learn(joined, slice(0, n), Counter())
+    return calibration
+
+
+@pytest.mark.parametrize("rule", ["fisher", "stouffer", "brown", "harmonic", "e-values"])
+def test_the_second_calibration_keeps_the_rate_under_dependence(rule):
+    """Fisher says too many of dependent streams, the harmonic mean far too few."""
+    rng = np.random.default_rng(0)
+    scores = 0.9 * rng.standard_normal((44_000, 1)) + 0.44 * rng.standard_normal((44_000, 2))
+    rates = []
+    for again in (False, True):
+        calibration = learnt(rule, scores[:4000], recalibrate=again)
+        p = calibration.p_values(scores[4000:], np.zeros((40_000, 2), np.int32))
+        rates.append((calibration.combined(p)[0] <= 0.01).mean())
+    assert 0.007 < rates[1] < 0.0135
+    if rule != "brown":
+        assert abs(rates[1] - 0.01) < abs(rates[0] - 0.01)
+
+
+def test_beyond_the_oddest_good_part_the_order_is_kept():
+    calibration = learnt("fisher", np.random.default_rng(0).random((200, 2)))
+    p = np.geomspace(1e-12, 1.0, 400)
+    found, _ = calibration.combined(np.stack([p, p], axis=1))
+    assert (np.diff(found) >= 0).all()
+    assert (np.diff(found[p < 1e-4]) > 0).all()
+    assert 0 < found[0] < 1e-6
