@@ -136,9 +136,7 @@ def test_two_of_a_name_are_refused_also_where_instances_make_it(tmp_path):
 def test_addresses_that_are_not_allowed_stop_the_start(tmp_path):
     hook = {"name": "w", "kind": "slack", "url": "http://10.9.0.1/y"}
     load(tmp_path, hook)
-    with pytest.raises(
-        ConfigurationFileError, match=r"webhooks\[0\] \(w\): address 10\.9\.0\.1 is not in deliv"
-    ):
+    with pytest.raises(ConfigurationFileError, match=r"webhooks\[0\] \(w\): address 10\.9\.0\.1 is not in deliv"):
         load(tmp_path, hook, delivery={"allow": ["public"]})
     with pytest.raises(ConfigurationFileError, match=r"delivery: allowed address 'intranet'"):
         load(tmp_path, hook, delivery={"allow": ["intranet"]})
