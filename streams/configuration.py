@@ -165,6 +165,7 @@ class HistoryFileSettings(Frozen):
     max_bytes: int = Field(
         default=20_000_000_000, ge=100_000_000, description="above this the oldest rows go, before their retention"
     )
+    exports: Path = Field(default=Path("exports"), description="folder that the daemon writes exports to")
 
 
 class CommitSettings(Frozen):
@@ -326,8 +327,9 @@ def _take_paths_from(folder: Path, raw: dict[str, Any]) -> None:
     """Resolve the paths of a configuration against the folder it lies in."""
     for section in ("source", "history"):
         part = raw.get(section)
-        if isinstance(part, dict) and isinstance(part.get("path"), str):
-            part["path"] = str(folder / part["path"])
+        for key in ("path", "exports"):
+            if isinstance(part, dict) and isinstance(part.get(key), str):
+                part[key] = str(folder / part[key])
     http = raw.get("http")
     if isinstance(http, dict) and isinstance(tls := http.get("tls"), dict):
         http["tls"] = {key: str(folder / value) if isinstance(value, str) else value for key, value in tls.items()}

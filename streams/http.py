@@ -4,16 +4,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Query, Response
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from streams.access.audit import AuditLog
 from streams.access.entrance import Entrance
@@ -26,70 +24,12 @@ from streams.configuration import masked
 from streams.errors import StreamsError
 from streams.http_alarms import alarm_router
 from streams.http_history import history_router
+from streams.http_metrics import ServiceCollector
 from streams.http_parts import part_router
-from streams.http_webhooks import delivery_metrics, webhook_router
+from streams.http_webhooks import webhook_router
 from streams.service import Service
-from tsad.lifecycle import ConditionState
 
 __all__ = ["HttpServer", "create_application"]
-
-
-class _ServiceCollector(Collector):
-    """Reads the service's figures at the moment of a scrape."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def collect(self) -> Iterator[Any]:
-        statistics = self._service.pipeline.statistics
-        records = CounterMetricFamily("tsad_records", "Records committed", labels=["stream"])
-        rows = CounterMetricFamily("tsad_rows", "Rows of the time grid committed", labels=["stream"])
-        events = CounterMetricFamily(
-            "tsad_observations", "What became of observations and records, by reason", labels=["stream", "outcome"]
-        )
-        alarms = CounterMetricFamily("tsad_alarm_transitions", "Alarm transitions", labels=["stream", "kind"])
-        dead = CounterMetricFamily("tsad_dead_letters", "Records set aside", labels=["stream", "reason"])
-        for (stream, name), count in sorted(statistics.counts.copy().items()):
-            if name == "records":
-                records.add_metric([stream], count)
-            elif name == "rows":
-                rows.add_metric([stream], count)
-            elif name.startswith("dead_letter_"):
-                dead.add_metric([stream, name.removeprefix("dead_letter_")], count)
-            elif "." in name:
-                alarms.add_metric([stream, name], count)
-            else:
-                events.add_metric([stream, name], count)
-        yield from (records, rows, events, alarms, dead)
-        fitted = GaugeMetricFamily("tsad_series_fitted", "Series that were learnt", labels=["stream"])
-        for stream, count in statistics.fitted.copy().items():
-            fitted.add_metric([stream], count)
-        yield fitted
-        drifting = GaugeMetricFamily(
-            "tsad_series_drifting",
-            "Series that score higher in quiet time than when they were learnt",
-            labels=["stream"],
-        )
-        for stream, count in statistics.drifting.copy().items():
-            drifting.add_metric([stream], count)
-        yield drifting
-        standing = GaugeMetricFamily("tsad_alarms", "Alarms by how they stand with operators", labels=["state"])
-        states = [condition.state for condition in self._service.pipeline.annunciator.conditions()]
-        for state in get_args(ConditionState):
-            standing.add_metric([state], states.count(state))
-        yield standing
-        yield CounterMetricFamily(
-            "tsad_alarm_transitions_not_announced",
-            "Transitions of alarms that are shelved or out of service",
-            value=statistics.quiet_transitions,
-        )
-        yield CounterMetricFamily("tsad_commits", "Transactions committed", value=statistics.commits)
-        health = self._service.source.health
-        yield GaugeMetricFamily("tsad_source_connected", "Whether the source can be read", value=health.connected)
-        if health.lag is not None:
-            yield GaugeMetricFamily("tsad_source_lag_records", "Records waiting in the source", value=health.lag)
-        yield from delivery_metrics(self._service)
-        yield GaugeMetricFamily("tsad_ready", "Whether the service is ready", value=not self._service.problems())
 
 
 def create_application(service: Service, *, monotonic: Callable[[], float] = time.monotonic) -> FastAPI:
@@ -103,7 +43,8 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
         Seconds that only rise, for the limits on how often callers may ask.
     """
     registry = CollectorRegistry()
-    registry.register(_ServiceCollector(service))
+    registry.register(ServiceCollector(service, monotonic))
+    ProcessCollector(registry=registry)
     app = FastAPI(title="tsad", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     _guard(app, service, monotonic)
 

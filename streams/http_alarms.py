@@ -11,13 +11,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from connectors.alarm_event import event_time
 from connectors.errors import HistoryError
+from connectors.history.database import History
 from streams.access.guard import principal_of
 from streams.errors import AlarmNotFoundError
 from streams.service import Service
 from tsad.alarm_kpis import alarm_kpis
 from tsad.lifecycle import Action, ActionRefusedError, AlarmCondition, ConditionState, Label
 
-__all__ = ["alarm_router", "condition_as_dict"]
+__all__ = ["alarm_router", "condition_as_dict", "newest_kpis"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Text = Annotated[str, Field(max_length=2_000)]
@@ -61,6 +62,19 @@ def condition_as_dict(condition: AlarmCondition) -> dict[str, Any]:
     for name in ("started", "changed", "shelved_until"):
         shown[name] = None if shown[name] is None else event_time(shown[name])
     return {"alarm_id": shown.pop("alarm_id"), "state": condition.state, **shown}
+
+
+def newest_kpis(history: History, days: float) -> tuple[int, int, dict[str, Any]]:
+    """Begin and end (ns UTC) of the newest days of event time, and the figures of the alarms in them."""
+    with history.cursor() as cursor:
+        rows = cursor.execute(
+            "SELECT dense_rank() OVER (ORDER BY alarm_id), epoch_ns(started), coalesce(epoch_ns(ended), -1), "
+            "max(epoch_ns(coalesce(ended, started))) OVER () FROM episodes"
+        ).fetchall()
+    newest = max((row[3] for row in rows), default=0) + 1
+    since = newest - round(days * 86_400e9)
+    table = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
+    return since, newest, asdict(alarm_kpis(table[:, 0], table[:, 1], table[:, 2], since, newest))
 
 
 def _by(http: Request, request: _Request) -> str:
@@ -111,17 +125,9 @@ def alarm_router(service: Service) -> APIRouter:
     @router.get("/kpis")
     def kpis(days: Annotated[float, Query(ge=1 / 1440, le=366)] = 1.0) -> dict[str, Any]:
         """Rate, floods, most frequent, chattering, fleeting and standing alarms of the last days of event time."""
-        with service.history.cursor() as cursor:
-            rows = cursor.execute(
-                "SELECT dense_rank() OVER (ORDER BY alarm_id), epoch_ns(started), coalesce(epoch_ns(ended), -1), "
-                "max(epoch_ns(coalesce(ended, started))) OVER () FROM episodes"
-            ).fetchall()
-        newest = max((row[3] for row in rows), default=0) + 1
-        since = newest - round(days * 86_400e9)
-        table = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
-        found = asdict(alarm_kpis(table[:, 0], table[:, 1], table[:, 2], since, newest))
+        since, until, found = newest_kpis(service.history, days)
         shown = {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in found.items()}
-        return {"since": event_time(max(since, 0)), "until": event_time(newest), **shown}
+        return {"since": event_time(max(since, 0)), "until": event_time(until), **shown}
 
     @router.get("/{alarm_id}")
     def alarm(alarm_id: str, response: Response) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """What is stored, over HTTP: series, their values and p-values in as few points as are asked for, fits, snapshots."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import duckdb
-from fastapi import APIRouter, HTTPException, Query
-from pydantic import AwareDatetime
+from fastapi import APIRouter, HTTPException, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from connectors.alarm_event import event_time
+from connectors.errors import HistoryError
 from connectors.history.curves import Curve, Place, find_place, score_curve, span, value_curve
+from connectors.history.export import EXPORTED, export_parquet
 from streams.service import Service
 
 __all__ = ["history_router"]
@@ -19,6 +21,21 @@ _LAST_NS = 2**63 - 1
 _Points = Annotated[int, Query(ge=2, le=20_000, description="about how many points")]
 _Limit = Annotated[int, Query(ge=1, le=10_000)]
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such series or channel"}}
+
+
+class ExportRequest(BaseModel):
+    """What to export: tables, and the stretch of event time."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"tables": ["samples"], "since": "2026-11-21T00:00:00Z", "until": None}]},
+    )
+
+    tables: list[Literal["samples", "rollups", "events", "inspections", "alarm_transitions", "alarm_actions"]] = list(
+        EXPORTED
+    )  # type: ignore[assignment]
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 def history_router(service: Service) -> APIRouter:
@@ -75,6 +92,21 @@ def history_router(service: Service) -> APIRouter:
                     "SELECT stream, kind, positions, octet_length(arrays) AS bytes FROM snapshots ORDER BY stream, kind"
                 )
             )
+
+    @router.post("/export", tags=["admin"], responses={503: {"description": "The folder cannot be written"}})
+    def export(request: ExportRequest, response: Response) -> dict[str, Any]:
+        """Write tables as Parquet below the folder `history.exports` of the daemon's machine.
+
+        Files of days that are written again are replaced.
+        """
+        folder = service.configuration.history.exports
+        try:
+            with service.history.cursor() as cursor:
+                done = export_parquet(cursor, folder, request.tables, request.since, request.until)
+        except HistoryError as error:
+            response.status_code = 503
+            return {"error": str(error)}
+        return {"folder": str(folder.resolve()), "tables": {one.table: one.rows for one in done}}
 
     return router
 

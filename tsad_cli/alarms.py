@@ -91,6 +91,42 @@ def list_alarms(
     Console().print(table)
 
 
+_AIMS = {
+    "alarms": "",
+    "average_per_10_minutes": "about 1, at most 2",
+    "most_in_10_minutes": "at most 10",
+    "flood_share": "below 0.01",
+    "top_10_share": "0.01 to 0.05",
+    "chattering": "0",
+    "fleeting": "0",
+    "standing": "below 5",
+}
+
+
+@alarms.command("kpis")
+def kpis(
+    config: _Configuration,
+    days: Annotated[float, typer.Option(min=0.001, max=366, help="The newest days of event time.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Print how operators were troubled, beside what a person can handle.
+
+    Example: tsad alarms kpis plant.yaml --days 7
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    found = _call(config, "GET", "/kpis", params={"days": days})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table = Table("figure", "found", "aim", title=f"{found['since']} to {found['until']}")
+    for name, aim in _AIMS.items():
+        value = found[name]
+        table.add_row(name.replace("_", " "), "" if value is None else f"{value:.4g}", aim)
+    Console().print(table)
+
+
 @alarms.command("show")
 def show(config: _Configuration, alarm_id: _Alarm) -> None:
     """Print an alarm with its transitions and the trail of what was done to it, as JSON.

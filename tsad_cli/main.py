@@ -14,6 +14,7 @@ from tsad_cli import (
     evaluate,
     fit,
     fleet,
+    history,
     pretrain,
     report,
     score,
@@ -47,6 +48,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("fit")(fit.fit)
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.add_typer(fleet.fleet, name="fleet")
+app.add_typer(history.history, name="history")
 app.command("score")(score.score)
 app.command("token")(token.token)
 

@@ -20,7 +20,7 @@ from streams.access.tokens import Principal, Role
 __all__ = ["Guard", "principal_of"]
 
 _OPEN = frozenset({"/healthz", "/readyz", LOGIN_PATH})
-_ADMIN = ("/api/v1/audit", "/api/v1/configuration", "/api/v1/webhooks/replay")
+_ADMIN = ("/api/v1/audit", "/api/v1/configuration", "/api/v1/export", "/api/v1/webhooks/replay")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CLOSE_UNAUTHORISED = 4401
