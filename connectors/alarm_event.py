@@ -192,6 +192,8 @@ def _summary(transition: AlarmTransition) -> str:
     asset = transition.asset
     if transition.part is not None:
         return _part_summary(transition.kind, transition.part)
+    if transition.kind == "part.closed":
+        return f"part {asset} stays flagged, and stands no longer as an alarm"
     if transition.kind == "stream.silent":
         return f"{asset} has stopped reporting while others go on"
     if transition.kind == "stream.resumed":
@@ -234,16 +236,14 @@ def _part(part: PartEvidence) -> dict[str, Any]:
 def _part_summary(kind: str, part: PartEvidence) -> str:
     if kind == "part.released":
         return f"part {part.part_id} is no longer flagged: what came since speaks for it"
-    if kind == "part.closed":
-        gone = f"; missing: {', '.join(part.missing)}" if part.missing else ""
-        return f"part {part.part_id} stays flagged; nothing more is waited for{gone}"
     began = ""
     if part.station is not None and part.began is not None:
         channel = "" if part.channel is None else f", {part.channel}"
         began = f"; in the process it was oddest at {part.station}{channel} at {event_time(part.began)}"
     verb = "is flagged" if kind == "part.flagged" else "stays flagged"
     state = "" if part.final else ", so far"
-    return f"part {part.part_id} {verb}{state}, by {part.decided_by}{began}"
+    gone = f"; missing: {', '.join(part.missing)}" if part.final and part.missing else ""
+    return f"part {part.part_id} {verb}{state}, by {part.decided_by}{began}{gone}"
 
 
 def _days(days: float) -> str:

@@ -20,6 +20,7 @@ CONDITION_EVENTS = (
     "alarm.held",
     "alarm.released",
     "alarm.reminded",
+    "part.*",
     "stream.*",
     "service.*",
 )

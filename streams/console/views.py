@@ -11,7 +11,7 @@ import duckdb
 from connectors.alarm_event import alarm_event
 from streams.http_alarms import condition_as_dict
 from streams.service import Service
-from tsad.alarms import AlarmTransition, Contribution, OddAttribute, Verdict
+from tsad.alarms import AlarmTransition, Contribution, OddAttribute, PartEvidence, Verdict
 
 __all__ = ["Curve", "alarm_rows", "asset_states", "clock", "curve_of", "health", "newest_words", "timeline"]
 
@@ -109,6 +109,8 @@ def _transition(row: tuple[Any, ...], names: list[str]) -> AlarmTransition:
     told["attributes"] = tuple(
         OddAttribute(**{**one, "expected": tuple(map(tuple, one["expected"]))}) for one in details.get("attributes", ())
     )
+    if (part := details.get("part")) is not None:
+        told["part"] = PartEvidence(**{name: tuple(v) if isinstance(v, list) else v for name, v in part.items()})
     return AlarmTransition(**told)
 
 
@@ -123,7 +125,8 @@ def newest_words(service: Service, alarm_id: str) -> dict[str, Any] | None:
     """The event of the newest transition that says why the alarm was raised; None where there is none."""
     with service.history.cursor() as cursor:
         cursor.execute(
-            _TRANSITION + "WHERE alarm_id = ? AND kind NOT IN ('alarm.cleared', 'stream.resumed') "
+            _TRANSITION
+            + "WHERE alarm_id = ? AND kind NOT IN ('alarm.cleared', 'stream.resumed', 'part.closed', 'part.released') "
             "ORDER BY transition_seq DESC LIMIT 1",
             [alarm_id],
         )

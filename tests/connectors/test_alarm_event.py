@@ -53,8 +53,8 @@ def test_a_part_tells_what_it_rests_on_and_where_it_began():
         closer_imaging=True,
     )  # fmt: skip
     flagged, closed = (
-        alarm_event(book.step(kind, "p-1", "part", 10**18, (-1, -1), severity="low", details={"part": part}))["data"]
-        for kind in ("part.flagged", "part.closed")
+        alarm_event(book.step(kind, "p-1", "part", 10**18, (-1, -1), severity="low", details=details))["data"]
+        for kind, details in (("part.flagged", {"part": part}), ("part.closed", None))
     )
 
     assert flagged["part_id"] == "p-1"
@@ -63,6 +63,7 @@ def test_a_part_tells_what_it_rests_on_and_where_it_began():
     assert flagged["summary"] == (
         "part p-1 is flagged, so far, by press; in the process it was oddest at press, force at 2001-09-09T01:46:40Z"
     )
-    assert closed["summary"] == "part p-1 stays flagged; nothing more is waited for; missing: end/top"
+    assert closed["summary"] == "part p-1 stays flagged, and stands no longer as an alarm"
+    assert closed["state"] == "normal"
     assert (closed["alarm_id"], closed["transition_seq"]) == (flagged["alarm_id"], 2)
     assert "part_id" not in alarm_event(transition())["data"]

@@ -88,6 +88,7 @@ def streams(**joining):
                 "train_parts": 50,
                 "min_pairs": 30,
                 "false_parts": 0.03,
+                "stands": "10min",
                 **joining,
             },
         },

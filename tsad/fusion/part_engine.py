@@ -95,6 +95,9 @@ class PartEngine:
         self._calibration = PartCalibration(settings)
         self._models: dict[str, int] = {}
         self._book = AlarmBook(name)
+        # Flagged parts of which nothing more will be known, with the event time until which they stand as alarms.
+        self._standing: list[tuple[int, str]] = []
+        self._newest = 0
         level = settings.false_discoveries
         self._online = None if level is None else OnlineFalseDiscovery(level)
 
@@ -130,6 +133,7 @@ class PartEngine:
             self._alarm(out, range(start, stop))
             self._calibration.learn(joined, slice(start, stop), out.counts)
             start = stop
+        out.transitions += self._close_standing()
         return out
 
     def _judge(self, out: PartVerdicts, part: slice) -> None:
@@ -169,6 +173,7 @@ class PartEngine:
             out.counts["flagged"] += int(out.flagged[i] & joined.final[i])
             part, flagged, final = joined.part[i], bool(out.flagged[i]), bool(joined.final[i])
             active = book.is_active(part, PART_RULE)
+            self._newest = max(self._newest, int(joined.time[i]))
             if not (flagged or active):
                 if final:
                     book.forget(part, PART_RULE)
@@ -190,11 +195,26 @@ class PartEngine:
                 )
 
             step(kind, severity)
-            if final:
-                if flagged:
-                    # Nothing more will be known: the alarm is over, and waits for somebody to acknowledge it.
-                    step("part.closed", severity)
+            if final and flagged:
+                # Nothing more will be known, but somebody has yet to take the part out.
+                self._standing.append((int(joined.time[i]) + round(self.settings.stands * 1e9), part))
+            elif final:
                 book.forget(part, PART_RULE)
+
+    def _close_standing(self) -> list[AlarmTransition]:
+        over = len(self._standing) - self.settings.max_open
+        due = [one for i, one in enumerate(self._standing) if i < over or one[0] <= self._newest]
+        if not due:
+            return []
+        gone = set(due)
+        self._standing = [one for one in self._standing if one not in gone]
+        closed = []
+        for until, part in due:
+            closed.append(
+                self._book.step("part.closed", part, PART_RULE, until, _SEVERAL_SOURCES, severity=SEVERITIES[0])
+            )
+            self._book.forget(part, PART_RULE)
+        return closed
 
     def _details(self, out: PartVerdicts, i: int) -> dict[str, Any]:
         joined, names, steps = out.joined, self.settings.streams, len(self.settings.steps)
@@ -249,6 +269,8 @@ class PartEngine:
             "models": dict(self._models),
             "book": self._book.state(),
             "online": None if self._online is None else self._online.state(),
+            "standing": [list(one) for one in self._standing],
+            "newest": self._newest,
         }
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], extra: Mapping[str, Any]) -> None:
@@ -270,6 +292,8 @@ class PartEngine:
             self._book.restore(extra["book"])
             if self._online is not None:
                 self._online.restore(extra["online"])
+            self._standing = [(until, part) for until, part in extra["standing"]]
+            self._newest = int(extra["newest"])
         except (KeyError, TypeError) as error:
             raise SnapshotError(f"the stored state of parts of {self.name!r} cannot be read: {error!r}") from error
 

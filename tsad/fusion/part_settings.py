@@ -54,6 +54,10 @@ class PartSettings(Frozen):
     false_discoveries: float | None = Field(
         default=None, gt=0, lt=1, description="instead: share of good parts among the flagged; final verdicts alone"
     )
+    stands: Duration = Field(
+        default=86_400.0,
+        description="for how long a part that stays flagged stands as an alarm, for somebody to take it",
+    )
     closer_imaging: float = Field(default=0.05, ge=0, le=1, description="share of parts that the process sends there")
 
     @property

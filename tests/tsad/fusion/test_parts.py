@@ -260,7 +260,7 @@ def whole(line):
 
 
 def engine_of(line, changes):
-    given = {"train_parts": 60, "wait": 120, "min_pairs": 40, **changes}
+    given = {"train_parts": 60, "wait": 120, "min_pairs": 40, "stands": "10min", **changes}
     return PartEngine("line", line_settings(line.settings, **given))
 
 
@@ -298,8 +298,12 @@ def test_a_part_keeps_its_alarm_over_its_amendments(line):
     for own in by_alarm.values():
         assert [one.transition_seq for one in own] == list(range(1, len(own) + 1))
         assert own[0].kind == "part.flagged"
-        assert own[-1].kind in {"part.closed", "part.released"}
-        assert len({one.part.part_id for one in own}) == 1
+        assert own[-1].kind in {"part.closed", "part.released"} or own[-1].part.final
+        assert {one.asset for one in own} == {one.part.part_id for one in own if one.part is not None}
+    closed = [one for one in found.transitions if one.kind == "part.closed"]
+    assert closed
+    last = {one.asset: one for one in found.transitions if one.kind != "part.closed"}
+    assert all(one.time == last[one.asset].time + 600 * S and last[one.asset].part.final for one in closed)
 
 
 # ---------------------------------------------------------------------------------------------- judging
@@ -324,7 +328,9 @@ def test_defects_are_found_with_the_place_and_moment_they_began():
     assert (station == line.cause_station[part][shown]).mean() > 0.9
     when = found.joined.when[final[shown], station]
     assert (when == line.cause_time[part][shown]).mean() > 0.9
-    told_parts = {t.part.part_id: t.part for t in found.transitions if t.kind == "part.closed" and t.part.station}
+    told_parts = {
+        t.part.part_id: t.part for t in found.transitions if t.part is not None and t.part.final and t.part.station
+    }
     right = [
         told_parts[line.part[i]].channel == "abc"[line.cause_channel[i]]
         for i in part[shown]
