@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from connectors.quality_decoding import QualityMapping, QualityReader
 from connectors.sources.base import RecordBatch
 from tsad.observations import ObservationBatch
 from tsad.series import SeriesTable
@@ -55,11 +56,12 @@ class MessageMapping(Frozen):
     value: str = "value"
     unknown: UnknownPolicy = UnknownPolicy()
     assets: tuple[str, ...] = Field(default=(), description="the assets that are known")
+    quality: QualityMapping | None = Field(default=None, description="where the quality code of a value stands")
 
     @model_validator(mode="after")
     def _fields_differ(self) -> "MessageMapping":
         own = (self.values,) if self.layout == "wide" else (self.value, *((self.channel,) if self.channel else ()))
-        names = [self.time, self.asset, *own]
+        names = [self.time, self.asset, *own, *((self.quality.field,) if self.quality else ())]
         if len(set(names)) < len(names):
             raise ValueError(f"message fields {names} must differ")
         return self
@@ -76,7 +78,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a batch of records held. `ignored` counts what the policy told to pass over."""
+    """What a batch of records held. `ignored` counts what the policy told to pass over, and values by quality code."""
 
     observations: ObservationBatch
     rejected: list[Rejected]
@@ -159,6 +161,10 @@ class NumericDecoder:
             if mapping.channel:
                 fields.append(("channel", str))
                 renames["channel"] = mapping.channel
+        self._quality = QualityReader(mapping.quality) if mapping.quality else None
+        if mapping.quality and self._quality:
+            fields.append(("quality", self._quality.field_type(wide=self._wide), None))
+            renames["quality"] = mapping.quality.field
         self._message = msgspec.defstruct("Message", fields, rename=renames)
         self._decoder: Any = msgspec.json.Decoder(self._message)
 
@@ -183,6 +189,9 @@ class NumericDecoder:
             with np.errstate(over="ignore"):
                 values = np.array([m.value for m in messages], dtype=np.float64).astype(np.float32)[:, None]
             channels = columns
+        if self._quality is not None:
+            names = [] if channels is not None else [self._table.channel_names(s) for s in series.tolist()]
+            self._quality.apply([m.quality for m in messages], values, names, ignored)
         observations = ObservationBatch(
             series=series,
             times=times,
