@@ -16,6 +16,7 @@ import pyarrow as pa
 from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
 from connectors.history.conditions import ActionRecord, write_actions, write_conditions, write_flood
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
+from connectors.history.stored_snapshots import StoredSnapshot, load_snapshots, write_snapshots
 from connectors.sources.base import Position
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.outbox import enqueue
@@ -35,17 +36,6 @@ _TRANSITION_COLUMNS = (
     "alarm_id", "episode_id", "transition_seq", "kind", "stream", "asset", "state", "previous_state", "severity",
     "time", "started", "score", "threshold", "p_value", "one_in_days",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSnapshot:
-    """The state of one stream's engine, and the positions up to which it has read."""
-
-    stream: str
-    kind: str
-    positions: Mapping[Position, int]
-    arrays: bytes
-    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +230,8 @@ class History:
                 "ON CONFLICT (stream, name) DO UPDATE SET count = count + excluded.count",
                 [[stream, name, count] for (stream, name), count in commit.counts.items()],
             )
-        for snapshot in commit.snapshots:
-            positions = json.dumps([[*position, offset] for position, offset in snapshot.positions.items()])
-            connection.execute(
-                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)",
-                [snapshot.stream, snapshot.kind, positions, snapshot.arrays, json.dumps(snapshot.extra)],
-            )
+        if commit.snapshots:
+            write_snapshots(connection, commit.snapshots)
         if commit.positions:
             connection.executemany(
                 "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
@@ -383,17 +369,7 @@ class History:
     def snapshots(self) -> dict[tuple[str, str], StoredSnapshot]:
         """Stored engine states by stream and kind."""
         with self.cursor() as cursor:
-            rows = cursor.execute("SELECT stream, kind, positions, arrays, extra FROM snapshots").fetchall()
-        return {
-            (stream, kind): StoredSnapshot(
-                stream,
-                kind,
-                {(topic, partition): offset for topic, partition, offset in json.loads(positions)},
-                arrays,
-                json.loads(extra),
-            )
-            for stream, kind, positions, arrays, extra in rows
-        }
+            return load_snapshots(cursor)
 
     def used_bytes(self) -> int:
         """Bytes that hold data: used blocks of the file (free ones are used again), and its write-ahead log."""

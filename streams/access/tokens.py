@@ -74,7 +74,7 @@ def token_hash(token: str) -> str:
     Examples
     --------
     >>> token_hash("tsad_example")[:17]
-    'sha256:0bdb2e1ce1'
+    'sha256:d38f3af0db'
     """
     return "sha256:" + hashlib.sha256(token.encode()).hexdigest()
 
