@@ -1,7 +1,7 @@
 """What is stored, over HTTP: series, their values and p-values in as few points as are asked for, fits, snapshots."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import duckdb
 from fastapi import APIRouter, HTTPException, Query, Response
@@ -23,6 +23,10 @@ _Limit = Annotated[int, Query(ge=1, le=10_000)]
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such series or channel"}}
 
 
+_Table = Literal["samples", "rollups", "events", "inspections", "alarm_transitions", "alarm_actions"]
+assert set(get_args(_Table)) == EXPORTED.keys()
+
+
 class ExportRequest(BaseModel):
     """What to export: tables, and the stretch of event time."""
 
@@ -31,9 +35,7 @@ class ExportRequest(BaseModel):
         json_schema_extra={"examples": [{"tables": ["samples"], "since": "2026-11-21T00:00:00Z", "until": None}]},
     )
 
-    tables: list[Literal["samples", "rollups", "events", "inspections", "alarm_transitions", "alarm_actions"]] = list(
-        EXPORTED
-    )  # type: ignore[assignment]
+    tables: list[_Table] = list(get_args(_Table))
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
 

@@ -12,6 +12,7 @@ from connectors.alarm_event import alarm_event
 from streams.http_alarms import condition_as_dict
 from streams.service import Service
 from tsad.alarms import AlarmTransition, Contribution, OddAttribute, PartEvidence, Verdict
+from tsad.quality.faults import MaskedChannel, SensorFault
 
 __all__ = ["Curve", "alarm_rows", "asset_states", "clock", "curve_of", "health", "newest_words", "timeline"]
 
@@ -110,7 +111,11 @@ def _transition(row: tuple[Any, ...], names: list[str]) -> AlarmTransition:
         OddAttribute(**{**one, "expected": tuple(map(tuple, one["expected"]))}) for one in details.get("attributes", ())
     )
     if (part := details.get("part")) is not None:
-        told["part"] = PartEvidence(**{name: tuple(v) if isinstance(v, list) else v for name, v in part.items()})
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in part.items()}
+        told["part"] = PartEvidence(**fields)
+    if (fault := details.get("fault")) is not None:
+        told["fault"] = SensorFault(**fault)
+    told["masked"] = tuple(MaskedChannel(**one) for one in details.get("masked", ()))
     return AlarmTransition(**told)
 
 
@@ -126,7 +131,8 @@ def newest_words(service: Service, alarm_id: str) -> dict[str, Any] | None:
     with service.history.cursor() as cursor:
         cursor.execute(
             _TRANSITION
-            + "WHERE alarm_id = ? AND kind NOT IN ('alarm.cleared', 'stream.resumed', 'part.closed', 'part.released') "
+            + "WHERE alarm_id = ? AND kind NOT IN ('alarm.cleared', 'stream.resumed', 'part.closed', 'part.released', "
+            "'sensor.cleared', 'comms.restored') "
             "ORDER BY transition_seq DESC LIMIT 1",
             [alarm_id],
         )

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from tsad.errors import NotEnoughDataError, SnapshotError
 
@@ -38,6 +37,8 @@ class FittedTail:
 
     def p_values(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """float64[n], chance of scores at least this high, for scores above `start`."""
+        from scipy import stats  # noqa: PLC0415 - it takes a second, and the daemon starts without it
+
         # A bounded tail (negative shape) ends; what lies beyond its end is as rare as can be told.
         beyond = stats.genpareto.sf(scores - self.start, self.shape, scale=self.scale)
         return np.asarray(self.share * np.maximum(beyond, np.finfo(np.float64).tiny))
@@ -143,6 +144,8 @@ class ConformalCalibration:
 
 def _fitted_tail(scores: npt.NDArray[np.float64], ranked: npt.NDArray[np.float64]) -> FittedTail | None:
     """The tail of scores; None where there are too few of them, or they are tied."""
+    from scipy import stats  # noqa: PLC0415 - it takes a second, and the daemon starts without it
+
     start = float(ranked[int((1.0 - _TAIL_SHARE) * len(ranked))])
     excess = scores[scores > start] - start
     if len(excess) < _LEAST_EXCEEDANCES or len(np.unique(excess)) < len(excess) // 2:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from tsad.errors import ConfigurationError
 
@@ -35,6 +34,8 @@ def flag_by_shift(
     >>> flag_by_shift(np.array([0.001, 0.02, 0.9, 0.04]), np.array([0, 0, 0, 1]), 0.1).tolist()
     [True, True, False, True]
     """
+    from scipy import stats  # noqa: PLC0415 - it takes a second, and the daemon starts without it
+
     _check(level)
     flagged = np.zeros(len(p_values), np.bool_)
     for shift in np.unique(shifts):
