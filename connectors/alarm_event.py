@@ -10,6 +10,7 @@ from connectors.history.conditions import ActionRecord
 from tsad.alarms import AlarmTransition, Contribution, OddAttribute, PartEvidence
 from tsad.annunciation import PriorityRule
 from tsad.lifecycle import AlarmCondition
+from tsad.quality.faults import SensorFault, words
 
 __all__ = ["ACTION_EVENTS", "EVENT_VERSION", "action_event", "alarm_event", "encode_event", "event_time"]
 
@@ -101,6 +102,8 @@ def alarm_event(transition: AlarmTransition, rule: PriorityRule | None = None) -
             "models": [{"name": v.detector, "score": v.score, "p_value": v.p_value} for v in transition.verdicts],
             "source": {"partition": transition.partition, "offset": transition.offset},
             **({} if transition.part is None else _part(transition.part)),
+            **({} if transition.fault is None else {"fault": _fault(transition.fault)}),
+            **_quality(transition),
             "summary": _summary(transition),
         },
     }
@@ -200,12 +203,42 @@ def _summary(transition: AlarmTransition) -> str:
         return f"{asset} reports again"
     if transition.kind == "alarm.cleared":
         return f"{asset} is back to usual"
+    if transition.kind == "comms.lost":
+        return f"the controller {asset} has stopped reporting, with all or most of its assets"
+    if transition.kind == "comms.restored":
+        return f"the controller {asset} reports again"
+    if transition.fault is not None:
+        what = "the clock" if transition.fault.channel is None else transition.fault.channel
+        if transition.kind == "sensor.cleared":
+            return f"{asset}: {what} is to be trusted again ({transition.fault.kind.replace('_', ' ')} is over)"
+        return f"{asset}: {words(transition.fault, event_time(transition.fault.since))}"
     days = transition.one_in_days
     rare = "" if days is None else f", as odd as once in {_days(days)}"
     if transition.attributes:
         return f"{asset}: an odd event{rare}: {_event_reason(transition.attributes[0])}"
     lead = f": {_reason(transition.contributions[0])}" if transition.contributions else ""
-    return f"{asset} behaves unusually{rare}{lead}"
+    left_out = ", ".join(one.channel for one in transition.masked)
+    without = f"; judged without {left_out}" if left_out else ""
+    return f"{asset} behaves unusually{rare}{lead}{without}"
+
+
+def _fault(fault: SensorFault) -> dict[str, Any]:
+    """What is wrong with a sensor."""
+    since = event_time(fault.since)
+    return {
+        "channel": fault.channel,
+        "kind": fault.kind,
+        "since": since,
+        **({} if fault.unit is None else {"unit": fault.unit}),
+        "reason": words(fault, since),
+    }
+
+
+def _quality(transition: AlarmTransition) -> dict[str, Any]:
+    """Which channels had no part in the scores, because their sensors are broken or may be."""
+    if not transition.masked:
+        return {}
+    return {"quality": {"masked": [{"channel": one.channel, "fault": one.fault} for one in transition.masked]}}
 
 
 def _part(part: PartEvidence) -> dict[str, Any]:

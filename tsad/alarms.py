@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
+from tsad.quality.faults import MaskedChannel, SensorFault
+
 __all__ = [
     "ANOMALY_RULE",
     "EVENT_RULE",
@@ -29,11 +31,22 @@ PART_RULE = "part"
 SEVERITIES = ("low", "medium", "high", "critical")
 """By how many powers of ten the episode is rarer than the accepted rate: less than one, one, two, three and more."""
 
-_CLOSING: dict[str, "Kind"] = {SILENCE_RULE: "stream.resumed", PART_RULE: "part.closed"}
+# By rule, or by what it begins with up to a slash.
+_CLOSING: dict[str, "Kind"] = {
+    SILENCE_RULE: "stream.resumed",
+    PART_RULE: "part.closed",
+    "sensor": "sensor.cleared",
+    "comms": "comms.restored",
+}
+_OPENS = frozenset({"alarm.raised", "stream.silent", "part.flagged", "sensor.fault", "comms.lost"})
+_CLOSES = frozenset(
+    {"alarm.cleared", "stream.resumed", "part.released", "part.closed", "sensor.cleared", "comms.restored"}
+)
 State = Literal["normal", "active"]
 Kind = Literal[
     "alarm.raised", "alarm.updated", "alarm.cleared", "stream.silent", "stream.resumed",
-    "part.flagged", "part.amended", "part.released", "part.closed",
+    "part.flagged", "part.amended", "part.released", "part.closed", "sensor.fault", "sensor.cleared", "comms.lost",
+    "comms.restored",
 ]  # fmt: skip
 
 
@@ -129,6 +142,7 @@ class AlarmTransition:
 
     Times are event times, ns UTC. `transition_seq` counts the transitions of the alarm over all its episodes, so that
     a receiver can tell which of two is newer. `one_in_days` is how rare an episode this odd is when all is well.
+    `fault` is what is wrong with a sensor, `masked` which channels had no part in the scores of the row.
     """
 
     kind: Kind
@@ -152,6 +166,8 @@ class AlarmTransition:
     offset: int
     attributes: tuple[OddAttribute, ...] = ()
     part: PartEvidence | None = None
+    fault: SensorFault | None = None
+    masked: tuple[MaskedChannel, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
@@ -200,10 +216,11 @@ class AlarmBook:
         severity
             One of `SEVERITIES`; an episode keeps the highest it has reached.
         details
-            `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`, `attributes`, `part`.
+            `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`, `attributes`, `part`,
+            `fault`, `masked`.
         """
         alarm_id = self.alarm_id(asset, rule)
-        opens = kind in {"alarm.raised", "stream.silent", "part.flagged"}
+        opens = kind in _OPENS
         if opens:
             episode: dict[str, Any] = {
                 "id": stable_id("epi", alarm_id, time),
@@ -218,7 +235,7 @@ class AlarmBook:
             if SEVERITIES.index(severity) > SEVERITIES.index(episode["severity"]):
                 episode["severity"] = severity
         self._counts[alarm_id] = self._counts.get(alarm_id, 0) + 1
-        closes = kind in {"alarm.cleared", "stream.resumed", "part.released", "part.closed"}
+        closes = kind in _CLOSES
         if closes:
             del self._open[alarm_id]
         return AlarmTransition(
@@ -250,7 +267,7 @@ class AlarmBook:
         """End every open episode, e.g. because what raised it is learnt anew."""
         return [
             self.step(
-                _CLOSING.get(episode["rule"], "alarm.cleared"),
+                _CLOSING.get(episode["rule"].partition("/")[0], "alarm.cleared"),
                 episode["asset"],
                 episode["rule"],
                 max(time, episode["started"]),

@@ -17,6 +17,8 @@ from tsad.errors import NotEnoughDataError
 from tsad.kernels.episodes import NOTHING
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import range_limits, screen
+from tsad.quality.alarms import sensor_transitions
+from tsad.quality.sensors import SensorWatch
 from tsad.scoring_tier import ScoringTier, TierScores
 from tsad.series import SeriesTable
 from tsad.series_arrays import Field, SeriesArrays, by_series
@@ -68,6 +70,7 @@ class StreamEngine:
         )
         self._warm_up = WarmUp(settings.train_rows)
         self._silence = SilenceWatch(round(settings.silent_after * 1e9)) if settings.silent_after else None
+        self._sensors = SensorWatch(settings.sensors, self.table) if settings.sensors else None
         self._series = SeriesArrays({"early_tried": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
         self.fit_count = 0
@@ -122,10 +125,16 @@ class StreamEngine:
         self._tier.reserve(n_series, self.table.width)
         if self._early is not None:
             self._early.reserve(n_series, self.table.width)
+        seen = rows
+        if self._sensors is not None:
+            rows, faults = self._sensors.judge_declared(rows)
         fits, early, scored = self._learn(rows)
+        if self._sensors is not None:
+            faults += self._sensors.judge(rows, scored)
+            transitions += sensor_transitions(self._book, self.table, rows, faults, counts)
         output = self._score(rows, early, scored, counts)
         return StreamOutput(
-            rows=rows,
+            rows=seen,
             transitions=transitions + output["transitions"],
             fits=fits,
             set_aside=batch.take(aside),
@@ -231,6 +240,8 @@ class StreamEngine:
             A detector or the calibration needs more rows.
         """
         calibration = self._tier.fit(series, train, times)
+        if self._sensors is not None:
+            self._sensors.learn(series, train)
         self.fit_count += 1
         self.model_count += 1
         return calibration
@@ -331,6 +342,8 @@ class StreamEngine:
             "aligner": self._aligner.state(n, fitted=fitted),
             "engine": self._series.state(n, fitted=fitted),
         }
+        if self._sensors is not None:
+            parts["sensors"] = self._sensors.state(n, fitted=fitted)
         if not fitted:
             parts["warm_up"] = self._warm_up.state()
             if self._silence is not None:
@@ -372,6 +385,8 @@ class StreamEngine:
         if self._early is not None:
             self._early.restore(early, n, self.table.width, budget)
         self._warm_up.restore(parts.get("warm_up", {}))
+        if self._sensors is not None:
+            self._sensors.restore(parts.get("sensors", {}))
         if self._silence is not None and "silence" in parts:
             self._silence.restore(parts["silence"])
 
@@ -394,15 +409,21 @@ class StreamEngine:
             for channel in channels if self.settings.channels is None else ():
                 self.table.add_channel(series, channel)
         n = len(self.table)
-        prefixes = tuple(f"{part}|" for part in self._tier.parts)
+        watched = ("sensors",) if self._sensors is not None else ()
+        prefixes = tuple(f"{part}|" for part in (*self._tier.parts, *watched))
         own = {**self._tier.state(known, fitted=True), **self._tier.state(known, fitted=False)}
+        if self._sensors is not None:
+            sensors = {**self._sensors.state(known, fitted=True), **self._sensors.state(known, fitted=False)}
+            own |= {f"sensors|{name}": array for name, array in sensors.items()}
         states = [{k: v for k, v in state.items() if k.startswith(prefixes)} for _, _, state in learnt]
         if known:
             states = [own, *states]
-        self._tier.restore(
-            joined_states(states, [known] * bool(known) + [1] * len(learnt)), n, self.table.width,
-            self.settings.alarm.false_alarms_per_day,
-        )  # fmt: skip
+        joined = joined_states(states, [known] * bool(known) + [1] * len(learnt))
+        self._tier.restore(joined, n, self.table.width, self.settings.alarm.false_alarms_per_day)
+        if self._sensors is not None:
+            self._sensors.restore(
+                {k.removeprefix("sensors|"): v for k, v in joined.items() if k.startswith("sensors|")}
+            )
         self._series.reserve(n)
         self._series.early_tried[known:n] = True
         self._aligner.begin_broken(range(known, n))

@@ -28,6 +28,8 @@ class RowFlag(IntFlag):
     HELD = 4  # some channel holds its last value
     LATE = 8  # kept in history, not scored
     EARLY = 16  # scored by the light detector that watches a series until there is enough to learn from
+    MASKED = 32  # some channel was left out of the scores: its sensor is broken, or may be
+    MAINTENANCE = 64  # scored, and never learnt from
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,9 @@ class RowBatch:
         uint8[m] of `RowFlag`.
     partitions, offsets
         Position of the record that made the row final.
+    faults
+        uint8[m, c] of `tsad.quality.faults.Fault`, 0 where a channel is not masked; ``None`` where sensors are not
+        watched.
     """
 
     series: npt.NDArray[np.int32]
@@ -98,6 +103,7 @@ class RowBatch:
     flags: npt.NDArray[np.uint8]
     partitions: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
+    faults: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -111,4 +117,5 @@ class RowBatch:
             self.flags[where],
             self.partitions[where],
             self.offsets[where],
+            None if self.faults is None else self.faults[where],
         )

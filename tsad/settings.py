@@ -1,13 +1,14 @@
 """Settings of the engine: frozen, validated once, shared by the daemon's configuration and by backtests."""
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from tsad.calibration.episodes import AlarmPolicy
 from tsad.detectors.registry import create_detector
+from tsad.quality.settings import SensorSettings
+from tsad.setting_types import Duration, Frozen, parse_duration
 
 __all__ = [
     "AlarmSettings",
@@ -18,35 +19,6 @@ __all__ = [
     "StreamSettings",
     "parse_duration",
 ]
-
-_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|min|h|d)\s*")
-
-
-def parse_duration(value: Any) -> Any:
-    """Seconds of a duration such as ``500ms``, ``1s``, ``5min``, ``2h`` or ``7d``; numbers are seconds already.
-
-    Examples
-    --------
-    >>> parse_duration("5min"), parse_duration(2)
-    (300.0, 2)
-    """
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value)
-        if match is None:
-            raise ValueError(f"{value!r} is not a duration; write a number with ms, s, min, h or d, e.g. 5min")
-        return float(match[1]) * _UNITS[match[2]]
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-"""Seconds; in files also ``500ms``, ``1s``, ``5min``, ``2h``, ``7d``."""
-
-
-class Frozen(BaseModel):
-    """A settings object: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DetectorSettings(Frozen):
@@ -133,6 +105,7 @@ class StreamSettings(Frozen):
     )
     max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
     silent_after: Duration | None = Field(default=None, description="a series this far behind its peers is silent")
+    sensors: SensorSettings | None = Field(default=None, description="tell broken sensors from odd processes")
     # Made when it is needed: a stream that names its detectors need not import the default one.
     detectors: tuple[DetectorSettings, ...] = Field(
         default_factory=lambda: (DetectorSettings(name="auto"),), min_length=1
@@ -152,6 +125,8 @@ class StreamSettings(Frozen):
             unknown = sorted(set(self.ranges) - set(self.channels))
             if unknown:
                 raise ValueError(f"ranges names {unknown[0]!r}, which is not among the channels")
+        if self.sensors is not None:
+            self.sensors.check(self.channels)
         for channel, (low, high) in self.ranges.items():
             if not low < high:
                 raise ValueError(f"range of {channel!r} is [{low}, {high}]; the first must be less than the second")

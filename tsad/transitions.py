@@ -6,6 +6,7 @@ from tsad.alarms import ANOMALY_RULE, SEVERITIES, AlarmBook, AlarmTransition, Ve
 from tsad.explanation import leading_channels, number, severity_of
 from tsad.kernels.episodes import CLEAR, RAISE
 from tsad.observations import RowBatch
+from tsad.quality.alarms import masked_channels
 from tsad.scoring_tier import TierScores
 from tsad.series import SeriesTable
 from tsad.settings import StreamSettings
@@ -56,6 +57,7 @@ def alarm_transitions(
                         table.channel_names(series), rows.values[i], found.said[leader], int(i)
                     ),
                     "verdicts": verdicts,
+                    "masked": masked_channels(table, rows, int(i)),
                 },
             ),
         )

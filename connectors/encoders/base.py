@@ -22,6 +22,8 @@ CONDITION_EVENTS = (
     "alarm.reminded",
     "part.*",
     "stream.*",
+    "sensor.*",
+    "comms.*",
     "service.*",
 )
 """Events after which an alarm is firing or is not: all that formats without words for people's actions can tell."""

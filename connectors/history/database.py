@@ -38,6 +38,9 @@ _TRANSITION_COLUMNS = (
 )  # fmt: skip
 
 
+_TRANSITION_DETAILS = ("contributions", "verdicts", "attributes", "part", "fault", "masked")
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record that could not be used, where it stood, and why."""
@@ -246,10 +249,7 @@ class History:
         columns["started"] = pa.array(columns["started"], pa.timestamp("ns"))
         for name in ("score", "threshold", "p_value", "one_in_days"):
             columns[name] = pa.array(columns[name], pa.float64())
-        columns["details"] = [
-            json.dumps({name: row[name] for name in ("contributions", "verdicts", "attributes", "part")})
-            for row in rows
-        ]
+        columns["details"] = [json.dumps({name: row[name] for name in _TRANSITION_DETAILS}) for row in rows]
         columns["partition"] = [row["partition"] for row in rows]
         columns["record_offset"] = [row["offset"] for row in rows]
         connection.register("commit_rows", pa.table(columns))
