@@ -136,13 +136,13 @@ class ScoringTier:
         if len(prefix) > 1:
             p_values = np.empty((len(prefix), len(train)))
             for row, (name, scores) in enumerate(prefix.items()):
-                self._members[name].fit(series, scores)
+                self._members[name].fit(series, scores, times)
                 p_values[row] = self._members[name].prefix_p_values(series, scores)
             # Rows where only some detectors speak have another distribution; they calibrate only if they must.
             complete = ~np.isnan(p_values).any(axis=0)
             enough = complete.sum() > 2 * self._calibrator.policy.off_delay_rows
             verdict = np.where(complete, harmonic_score(p_values), np.nan) if enough else harmonic_score(p_values)
-        calibration = self._calibrator.fit(series, self._persistence.prime(series, verdict))
+        calibration = self._calibrator.fit(series, self._persistence.prime(series, verdict), times)
         self._monitor.fit(series, calibration.scores)
         self._series.reserve(series + 1)
         self._series.fitted[series] = True
@@ -161,18 +161,22 @@ class ScoringTier:
     def score(self, rows: RowBatch) -> TierScores:
         """Score rows of fitted series, in order."""
         breaks = (rows.flags & RowFlag.BREAK) != 0
+        frozen = (rows.flags & RowFlag.MAINTENANCE) != 0
         said = {name: detector.score(rows) for name, detector in self.detectors.items()}
         first = next(iter(said.values()))
         members: dict[str, CalibratedScores] = {}
         if len(said) == 1:
             verdict, reason = first.score, first.reason
         else:
-            members = {name: self._members[name].update(rows.series, s.score, breaks) for name, s in said.items()}
+            members = {
+                name: self._members[name].update(rows.series, s.score, breaks, rows.times, frozen)
+                for name, s in said.items()
+            }
             verdict = harmonic_score(np.stack([members[name].p_values for name in said]))
             reason = np.where(np.isnan(verdict), first.reason, Unscored.SCORED).astype(np.uint8)
         verdict = self._persistence.apply(rows.series, verdict, breaks)
-        calibrated = self._calibrator.update(rows.series, verdict, breaks)
-        drifts = self._monitor.update(rows.series, verdict, calibrated.on)
+        calibrated = self._calibrator.update(rows.series, verdict, breaks, rows.times, frozen)
+        drifts = self._monitor.update(rows.series, verdict, calibrated.on | frozen)
         return TierScores(said, members, verdict, reason, calibrated, drifts)
 
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:

@@ -6,6 +6,7 @@ excess of a cluster's peak over a low quantile is taken as exponential with an u
 predictive tail. Quiet time goes on teaching it; alarmed clusters enter as censored.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.errors import NotEnoughDataError
-from tsad.kernels.episodes import calibrate, episode_rate, static_threshold
+from tsad.kernels.episodes import BAD, calibrate, credit, episode_rate, static_threshold
 from tsad.series_arrays import Field, SeriesArrays
 
 __all__ = ["AlarmPolicy", "CalibratedScores", "CalibrationFit", "EpisodeCalibrator", "TailFit", "fit_tail"]
 
 _SHARES = (0.10, 0.05, 0.02, 0.01)
 _RANKS = 1024
+_KEPT_CLUSTERS = 32  # of either kind, quiet and alarmed
+_NO_TIMES, _NONE_FROZEN = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+_LEARNT = (
+    "clusters", "excess", "exposure", "governor", "decay", "log_began", "log_ended", "log_excess", "log_cap",
+    "log_said", "log_decay", "log_now", "log_next",
+)  # fmt: skip
 _PROVISIONAL = 10.0  # multiples of one false alarm's expected exposure before the fit stops being provisional
 
 
@@ -132,14 +139,24 @@ class CalibratedScores:
     events: npt.NDArray[np.uint8]
 
 
-def _clusters(scores: npt.NDArray[np.float64], start: float, gap: int) -> tuple[int, float]:
-    """Number of clusters above `start`, and the sum of their peaks' excesses."""
+_Spans = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]
+
+
+def _spans(scores: npt.NDArray[np.float64], start: float, gap: int) -> _Spans:
+    """First row, last row and the peak's excess of every cluster above `start`."""
     above = np.flatnonzero(scores > start)
     if above.size == 0:
-        return 0, 0.0
-    first = np.concatenate(([0], np.flatnonzero(np.diff(above) > gap) + 1))
+        return above, above, np.zeros(0)
+    cuts = np.flatnonzero(np.diff(above) > gap)
+    first = np.concatenate(([0], cuts + 1))
     peaks = np.maximum.reduceat(scores[above], first)
-    return len(first), float(np.sum(peaks - start))
+    return above[first], above[np.append(cuts, len(above) - 1)], peaks - start
+
+
+def _clusters(scores: npt.NDArray[np.float64], start: float, gap: int) -> tuple[int, float]:
+    """Number of clusters above `start`, and the sum of their peaks' excesses."""
+    excesses = _spans(scores, start, gap)[2]
+    return len(excesses), float(np.sum(excesses))
 
 
 def fit_tail(scores: npt.NDArray[np.float64], gap: int) -> TailFit:
@@ -211,6 +228,19 @@ class EpisodeCalibrator:
                 "tail_share": Field(np.float64, fitted=True),
                 "tail_mean": Field(np.float64, fitted=True),
                 "tail_shape": Field(np.float64, fitted=True),
+                # The open cluster, and the newest closed ones (quiet, alarmed), for what is said of them later.
+                "open_said": Field(np.uint8),
+                "open_began": Field(np.int64),
+                "open_ended": Field(np.int64),
+                "decay": Field(np.float64),
+                "log_began": Field(np.int64, 0, (2, _KEPT_CLUSTERS)),
+                "log_ended": Field(np.int64, 0, (2, _KEPT_CLUSTERS)),
+                "log_excess": Field(np.float64, 0, (2, _KEPT_CLUSTERS)),
+                "log_cap": Field(np.float64, np.nan, (2, _KEPT_CLUSTERS)),
+                "log_said": Field(np.uint8, 0, (2, _KEPT_CLUSTERS)),
+                "log_decay": Field(np.float64, 0, (2, _KEPT_CLUSTERS)),
+                "log_now": Field(np.int64, 0, (2, _KEPT_CLUSTERS)),
+                "log_next": Field(np.int64, 0, (2,)),
             },
         )
 
@@ -228,7 +258,9 @@ class EpisodeCalibrator:
         """Have room for `n_series` series."""
         self._arrays.reserve(n_series)
 
-    def fit(self, series: int, scores: npt.NDArray[np.float64]) -> CalibrationFit:
+    def fit(
+        self, series: int, scores: npt.NDArray[np.float64], times: npt.NDArray[np.int64] | None = None
+    ) -> CalibrationFit:
         """Learn what is usual for `series`; alarm and cluster state start afresh.
 
         Parameters
@@ -237,6 +269,8 @@ class EpisodeCalibrator:
             Number of the series.
         scores
             float64[n], honest scores of a quiet prefix; NaN rows are left out.
+        times
+            int64[n], their event times, where clusters are to be kept for what operators say of them later.
 
         Raises
         ------
@@ -248,7 +282,8 @@ class EpisodeCalibrator:
         infinite = np.flatnonzero(np.isinf(scores))
         if infinite.size:
             raise ValueError(f"score in row {infinite[0]} is infinite; detectors answer NaN where they cannot say")
-        scores = np.asarray(scores[~np.isnan(scores)], dtype=np.float64)
+        known = ~np.isnan(scores)
+        scores = np.asarray(scores[known], dtype=np.float64)
         gap = self.policy.off_delay_rows
         if len(scores) <= 2 * gap:
             raise NotEnoughDataError(
@@ -281,8 +316,14 @@ class EpisodeCalibrator:
             "tail_share": max(len(above), 1) / len(scores),
             "tail_mean": float(np.mean(above - tail.start)) if len(above) else tail.excess / clusters,
             "tail_shape": clusters,
+            "open_said": 0,
+            "decay": 0.0,
+            "log_next": 0,
+            "log_said": 0,
         }.items():
             getattr(a, name)[series] = value
+        if times is not None:
+            self._keep_clusters(series, times[known], _spans(scores, tail.start, gap))
         if not a.tail_mean[series] > 0:
             a.tail_mean[series] = tail.excess / clusters
         a.ranks[series] = 0.0
@@ -297,11 +338,85 @@ class EpisodeCalibrator:
             flags.append("budget_above_max")
         return CalibrationFit(tail, max_budget, tuple(flags), scores)
 
+    def _keep_clusters(self, series: int, times: npt.NDArray[np.int64], spans: _Spans) -> None:
+        """Note the newest clusters of a prefix."""
+        a = self._arrays
+        first, last, excesses = (part[-_KEPT_CLUSTERS:] for part in spans)
+        n = len(first)
+        a.log_began[series, 0, :n], a.log_ended[series, 0, :n] = times[first], times[last]
+        a.log_excess[series, 0, :n], a.log_cap[series, 0, :n] = excesses, np.nan
+        a.log_decay[series, 0, :n], a.log_now[series, 0, :n] = 0.0, 0
+        a.log_next[series, 0] = n
+
+    def say(self, series: int, start: int, end: int, said: int, *, quiet: bool = False) -> int:
+        """Heed what an operator says of the clusters of a period; returns how many it changed anything for.
+
+        The weight of a cluster in S and K is taken back, as far as it has not been forgotten, and given anew. A bad
+        alarmed cluster also takes back its step of the governor. Saying 0 takes back what was said before. A cluster
+        that is still open is counted accordingly when it ends; of either kind the newest 32 can be spoken of.
+
+        Parameters
+        ----------
+        series
+            Number of the series.
+        start, end
+            Event times, ns UTC, both included.
+        said
+            ``BAD``, ``FALSE_ALARM`` or 0.
+        quiet
+            Of clusters without an alarm too: a period that nobody saw at the time.
+        """
+        a = self._arrays
+        changed = 0
+        if series >= a.capacity or not a.n_prefix[series]:
+            return 0
+        for kind in (0, 1) if quiet else (1,):
+            for at in range(min(int(a.log_next[series, kind]), _KEPT_CLUSTERS)):
+                before = int(a.log_said[series, kind, at])
+                overlaps = a.log_began[series, kind, at] <= end and a.log_ended[series, kind, at] >= start
+                if not overlaps or before == said:
+                    continue
+                a.log_said[series, kind, at] = said
+                self._reweigh(series, kind, at, before, said)
+                changed += 1
+        alarmed = not np.isnan(a.cap[series])
+        overlaps = a.open_began[series] <= end and a.open_ended[series] >= start
+        if a.is_open[series] and overlaps and (alarmed or quiet) and a.open_said[series] != said:
+            a.open_said[series] = said
+            changed += 1
+        return changed
+
+    def _reweigh(self, series: int, kind: int, at: int, before: int, said: int) -> None:
+        a = self._arrays
+        y, cap = float(a.log_excess[series, kind, at]), float(a.log_cap[series, kind, at])
+        old, new = credit(y, cap, before), credit(y, cap, said)
+        left = float(np.exp(a.decay[series] - a.log_decay[series, kind, at]))
+        a.excess[series] += (new[0] - old[0]) * left
+        a.clusters[series] = max(a.clusters[series] + (new[1] - old[1]) * left, 0.0)
+        # What is left of nothing is a token: the tail must go on having a mean.
+        a.excess[series] = max(a.excess[series], 1e-9 * max(abs(a.u[series]), 1e-6))
+        rows = float(a.now[series] - a.log_now[series, kind, at])
+        step = self.policy.governor_step * max(0.0, 1.0 - rows * float(a.budget[series]))
+        if kind == 1 and BAD in (before, said):
+            lifted = a.governor[series] + (step if before == BAD else -step)
+            a.governor[series] = min(max(lifted, 0.0), self.policy.governor_limit)
+
+    def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
+        """What operators' words can change of a series, as arrays of length 1."""
+        return {name: array for name, array in self._arrays.one(series).items() if name in _LEARNT}
+
+    def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put back what `learnt` gave; alarm and open cluster stay as they are."""
+        for name in _LEARNT:
+            getattr(self._arrays, name)[series] = learnt[name][0]
+
     def update(
         self,
         series: npt.NDArray[np.int32],
         scores: npt.NDArray[np.float64],
         breaks: npt.NDArray[np.bool_],
+        times: npt.NDArray[np.int64] = _NO_TIMES,
+        frozen: npt.NDArray[np.bool_] = _NONE_FROZEN,
     ) -> CalibratedScores:
         """Take in scores, row by row and in order.
 
@@ -310,6 +425,9 @@ class EpisodeCalibrator:
         series, scores, breaks
             int32[m], float64[m] and bool[m]: series number, score (NaN changes nothing), and whether time before the
             row is missing.
+        times, frozen
+            int64[m] and bool[m]: event times, where clusters are to be kept for what operators say of them later, and
+            the rows from which nothing is learnt; both may be left out.
 
         Raises
         ------
@@ -327,10 +445,12 @@ class EpisodeCalibrator:
         )
         a, policy = self._arrays, self.policy
         calibrate(
-            series, scores, breaks, policy.off_delay_rows, policy.off_share, policy.governor_step,
+            series, scores, breaks, times, frozen, policy.off_delay_rows, policy.off_share, policy.governor_step,
             policy.governor_limit, a.budget, a.forget, a.u, a.clusters, a.excess, a.exposure, a.governor, a.is_open,
             a.peak, a.cap, a.last_above, a.on, a.last_off, a.now, a.level, a.alarm_peak, a.ranks, a.n_ranks,
-            a.tail_share, a.tail_mean, a.tail_shape, a.n_prefix, result.p_values, result.rates, result.thresholds,
+            a.tail_share, a.tail_mean, a.tail_shape, a.n_prefix, a.open_said, a.open_began, a.open_ended, a.decay,
+            a.log_began, a.log_ended, a.log_excess, a.log_cap, a.log_said, a.log_decay, a.log_now, a.log_next,
+            result.p_values, result.rates, result.thresholds,
             result.on, result.events,
         )  # fmt: skip
         return result

@@ -39,6 +39,9 @@ class Scores:
     expected, lower, upper
         float32[m, c], what the detector expected of the newest row, and the band it takes as usual; NaN where it
         makes no statement.
+    nearest
+        int64[m], where the detector compares with the past: the event time of the nearest normal window's newest row;
+        0 where it does not.
     """
 
     score: npt.NDArray[np.float64]
@@ -47,12 +50,15 @@ class Scores:
     expected: npt.NDArray[np.float32]
     lower: npt.NDArray[np.float32]
     upper: npt.NDArray[np.float32]
+    nearest: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def empty(cls, m: int, c: int) -> "Scores":
         """Scores of `m` rows that say nothing yet."""
         channels = [np.full((m, c), np.nan, np.float32) for _ in range(3)]
-        return cls(np.full(m, np.nan), np.zeros(m, np.uint8), np.zeros((m, c), np.float32), *channels)
+        return cls(
+            np.full(m, np.nan), np.zeros(m, np.uint8), np.zeros((m, c), np.float32), *channels, np.zeros(m, np.int64)
+        )
 
 
 class Detector(ABC):
@@ -134,6 +140,30 @@ class Detector(ABC):
         float64[t]
             NaN where it cannot say.
         """
+
+    def exclude(self, series: int, start: int, end: int) -> int:  # noqa: ARG002
+        """Take a bad period out of what counts as normal.
+
+        Parameters
+        ----------
+        series
+            Its number.
+        start, end
+            Event times, ns UTC, both included.
+
+        Returns
+        -------
+        int
+            Windows that were taken out; 0 from a detector that keeps none, so that nothing can be taken out of it.
+        """
+        return 0
+
+    def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:  # noqa: ARG002
+        """What `exclude` can change of a series, as arrays of length 1."""
+        return {}
+
+    def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put back what `learnt` gave."""
 
     def choices(self, series: int) -> tuple[str, ...]:  # noqa: ARG002
         """What the last `fit` of `series` chose by itself, and why: a sentence each, for people."""

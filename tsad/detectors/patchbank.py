@@ -18,7 +18,9 @@ __all__ = ["PatchBankDetector"]
 
 SamePhase = Literal["auto", "never"]
 
-_HELD_TWICE = ("history", "history_means", "history_good", "history_phase", "absent")
+_HELD_TWICE = (
+    "history", "history_means", "history_good", "history_phase", "history_kept", "history_times", "absent"
+)  # fmt: skip
 _QUANTILE = 0.99
 _LEAST_CHANNEL_SHARE = 0.25
 _LEAST_USUAL = 1e-6
@@ -136,6 +138,12 @@ class PatchBankDetector(Detector):
                 "bank_means": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
                 "bank_good": Field(np.bool_, 0, (k, PER_LEARNT_ROW), fitted=True),
                 "bank_phase": Field(np.int32, 0, (PER_LEARNT_ROW,), fitted=True),
+                "bank_times": Field(np.int64, 0, (PER_LEARNT_ROW,), fitted=True),
+                # What operators' words leave of the good windows, so it is streaming state.
+                "bank_kept": Field(np.bool_, 0, (k, PER_LEARNT_ROW)),
+                "history_kept": Field(np.bool_, 0, (k, twice)),
+                "history_times": Field(np.int64, 0, (twice,)),
+                "clean": Field(np.int64),
                 "bank_sums": Field(np.float64, 0, (k, PER_LEARNT_ROW)),
                 "ring_sums": Field(np.float64, 0, (k, ring_rows + 1)),
                 "history": Field(np.float32, 0, (PER_CHANNEL, twice)),
@@ -192,7 +200,10 @@ class PatchBankDetector(Detector):
         explaining = int(np.flatnonzero(on & ~self._member_centred)[0])
         self._arrays.reserve(series + 1, channels, rows)
         a = self._arrays
-        for name in ("bank_sums", "ring_sums", "history", "history_means", "history_good", "absent", "gaps"):
+        for name in (
+            "bank_sums", "ring_sums", "history", "history_means", "history_good", "history_kept", "history_times",
+            "absent", "gaps",
+        ):  # fmt: skip
             getattr(a, name)[series] = 0
         a.n_channels[series], a.n_bank[series] = channels, rows
         a.location[series, :channels], a.factor[series, :channels] = scaling.location, scaling.factor
@@ -208,6 +219,7 @@ class PatchBankDetector(Detector):
         a.bank_means[series, :channels, :rows] = _means(bank, int(widths[-1])).T
         for k, width in enumerate(widths):
             a.bank_good[series, k, :rows] = _good(kept[:, scaling.factor != 0], breaks, int(width))
+        a.bank_kept[series], a.bank_times[series, :rows], a.clean[series] = a.bank_good[series], times, rows
         nearest, early = (np.full((rows, len(_MEMBERS)), np.nan) for _ in range(2))
         residuals = np.full((rows, channels), np.nan)
         parts_shape = (rows if period else 0, len(_MEMBERS), channels)
@@ -237,6 +249,44 @@ class PatchBankDetector(Detector):
             a.band[series, c] = np.quantile(known, _QUANTILE) if known.size else 0.0
         return nearest, early
 
+    def exclude(self, series: int, start: int, end: int) -> int:
+        """Take the windows over a bad period out of bank and ring; see `Detector.exclude`."""
+        a = self._arrays
+        rows, newest, changed = int(a.n_bank[series]), int(a.newest[series]), 0
+        bank = a.bank_times[series, :rows]
+        numbers = np.arange(max(rows, newest - self._depth + 1), newest + 1)
+        ring = a.history_times[series, numbers % self._depth]
+        inside, inside_ring = ((t >= start) & (t <= end) for t in (bank, ring))
+        for k, width in enumerate(a.widths[series].tolist()):
+            touched = np.flatnonzero(_covered(inside, width) & a.bank_kept[series, k, :rows])
+            a.bank_kept[series, k, touched] = False
+            at = numbers[_covered(inside_ring, width)] % self._depth
+            changed += len(touched) + int(np.count_nonzero(a.history_kept[series, k, at]))
+            for place in (at, at + self._depth):
+                a.history_kept[series, k, place] = False
+        bad = numbers[inside_ring]
+        if bad.size:
+            a.clean[series] = min(int(a.clean[series]), newest - int(bad[-1]))
+        return changed
+
+    def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
+        """Which windows count as normal; see `Detector.learnt`."""
+        names = ("bank_kept", "history_kept", "newest", "clean")
+        return {name: array for name, array in self._arrays.one(series).items() if name in names}
+
+    def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put back which windows counted as normal; those of rows that came since stay as they are."""
+        a = self._arrays
+        kept = learnt["bank_kept"][0]
+        a.bank_kept[series, :, : kept.shape[1]] = kept
+        then, newest = int(learnt["newest"][0]), int(a.newest[series])
+        numbers = np.arange(max(then, newest) - self._depth + 1, then + 1)
+        at = numbers[numbers >= 0] % self._depth
+        for place in (at, at + self._depth):
+            a.history_kept[series][:, place] = learnt["history_kept"][0][:, at]
+        if newest - a.clean[series] <= then:
+            a.clean[series] = learnt["clean"][0] + newest - then
+
     def choices(self, series: int) -> tuple[str, ...]:
         """Widths, units, state channels and period that were taken; see `Detector.choices`."""
         return self._choices.get(series, ())
@@ -256,9 +306,11 @@ class PatchBankDetector(Detector):
             a.last, a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred,
             a.member_on,
             a.centred_width, a.usual, a.channel_usual, a.even_usual, self._order, self._summed, self._ring, self._depth,
-            delay, a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_good, a.bank_means, a.bank_phase, a.history,
+            delay, a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_means, a.bank_phase, a.history,
             a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums, a.band,
-            out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
+            (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times, a.history_kept,
+            a.clean, out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
+            out.nearest,
         )  # fmt: skip
         return out, nearest
 
@@ -368,6 +420,13 @@ def _good(values: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_], width:
     missing = np.concatenate([[0], np.cumsum(np.isnan(values).sum(axis=1))])
     inside = missing[1:] - missing[np.maximum(rows + 1 - width, 0)]
     return np.asarray((run >= width) & (2 * inside <= width * values.shape[1]), dtype=np.bool_)
+
+
+def _covered(rows: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    """Whether the window of `width` rows that ends at each row covers one of `rows`."""
+    total = np.concatenate([[0], np.cumsum(rows)])
+    ends = np.arange(len(rows)) + 1
+    return np.asarray(total[ends] > total[np.maximum(ends - width, 0)], dtype=np.bool_)
 
 
 def _usual(scores: npt.NDArray[np.float64], size: float) -> float:

@@ -6,12 +6,15 @@ import numpy as np
 from numba import njit
 
 __all__ = [
+    "BAD",
     "CLEAR",
     "ESCALATE",
+    "FALSE_ALARM",
     "LEAST_RATE",
     "NOTHING",
     "RAISE",
     "calibrate",
+    "credit",
     "episode_rate",
     "persist",
     "static_threshold",
@@ -19,6 +22,8 @@ __all__ = [
 
 NOTHING, RAISE, ESCALATE, CLEAR = 0, 1, 2, 3
 LEAST_RATE = 1e-290
+BAD, FALSE_ALARM = 1, 2
+"""What an operator said of a cluster; 0 where nobody said anything."""
 
 
 @njit(cache=True, nogil=True)
@@ -43,11 +48,53 @@ def static_threshold(rate, u, clusters, excess, exposure):
 
 
 @njit(cache=True, nogil=True)
-def calibrate(
-    series, scores, breaks, gap, off_share, governor_step, governor_limit, budget, forget, u, clusters, excess,
-    exposure, governor, is_open, peak, cap, last_above, on, last_off, now, level, alarm_peak, ranks, n_ranks,
-    tail_share, tail_mean, tail_shape, n_prefix, p_values, rates, thresholds, is_on, events,
+def credit(y, cap, said):
+    """What a cluster adds to S and to K: its excess in full and one, or capped and none, or nothing at all.
+
+    An alarmed cluster (its `cap` is a number) is right-censored, so that an event does not raise its own threshold. One
+    that an operator calls bad tells nothing of quiet time; one that was a false alarm is a quiet cluster like any other.
+    """
+    if said == BAD:
+        return 0.0, 0.0
+    if np.isnan(cap) or said == FALSE_ALARM:
+        return y, 1.0
+    return min(y, cap), 0.0
+
+
+@njit(cache=True, nogil=True)
+def _close(
+    s, logs, u, clusters, excess, is_open, peak, cap, now, open_said, open_began, open_ended, decay, log_began,
+    log_ended, log_excess, log_cap, log_said, log_decay, log_now, log_next,
 ):  # fmt: skip
+    """End the open cluster: it is counted, and kept for a while, so that what was said of it later can be heeded."""
+    y = peak[s] - u[s]
+    sums, count = credit(y, cap[s], open_said[s])
+    excess[s] += sums
+    clusters[s] += count
+    if logs:
+        kind = 0 if np.isnan(cap[s]) else 1
+        at = log_next[s, kind] % log_began.shape[2]
+        log_next[s, kind] += 1
+        log_began[s, kind, at], log_ended[s, kind, at] = open_began[s], open_ended[s]
+        log_excess[s, kind, at], log_cap[s, kind, at] = y, cap[s]
+        log_said[s, kind, at], log_decay[s, kind, at], log_now[s, kind, at] = open_said[s], decay[s], now[s]
+    is_open[s] = False
+    cap[s] = np.nan
+    open_said[s] = 0
+
+
+@njit(cache=True, nogil=True)
+def calibrate(
+    series, scores, breaks, times, frozen, gap, off_share, governor_step, governor_limit, budget, forget, u, clusters,
+    excess, exposure, governor, is_open, peak, cap, last_above, on, last_off, now, level, alarm_peak, ranks, n_ranks,
+    tail_share, tail_mean, tail_shape, n_prefix, open_said, open_began, open_ended, decay, log_began, log_ended,
+    log_excess, log_cap, log_said, log_decay, log_now, log_next, p_values, rates, thresholds, is_on, events,
+):  # fmt: skip
+    """Judge rows in order, and learn from quiet ones; `times` and `frozen` may be empty.
+
+    Without times clusters are not kept. From `frozen` rows nothing is learnt: they raise and clear alarms alone.
+    """
+    logs = len(times) > 0
     for i in range(len(series)):
         s = series[i]
         x = scores[i]
@@ -60,17 +107,14 @@ def calibrate(
             continue
         if breaks[i] and is_open[s] and not on[s]:
             # A gap in time: the cluster ends as it stands.
-            y = peak[s] - u[s]
-            if np.isnan(cap[s]):
-                excess[s] += y
-                clusters[s] += 1.0
-            else:
-                excess[s] += min(y, cap[s])
-            is_open[s] = False
-            cap[s] = np.nan
+            _close(
+                s, logs, u, clusters, excess, is_open, peak, cap, now, open_said, open_began, open_ended, decay,
+                log_began, log_ended, log_excess, log_cap, log_said, log_decay, log_now, log_next,
+            )  # fmt: skip
         if np.isnan(x):
             continue
         now[s] += 1
+        learns = not (len(frozen) > 0 and frozen[i])
         lam = budget[s]
         theta = u[s] + (static_threshold(lam, u[s], clusters[s], excess[s], exposure[s]) - u[s]) * math.exp(governor[s])
         rate = episode_rate(x, u[s], clusters[s], excess[s], exposure[s])
@@ -94,19 +138,25 @@ def calibrate(
         if not on[s] and x > theta:
             on[s] = True
             events[i] = RAISE
-            governor[s] = min(governor[s] + governor_step, governor_limit)
-            if np.isnan(cap[s]):
-                cap[s] = theta - u[s]
+            if learns:
+                governor[s] = min(governor[s] + governor_step, governor_limit)
+                if np.isnan(cap[s]):
+                    cap[s] = theta - u[s]
             last_off[s] = now[s]
             alarm_peak[s] = x
             level[s] = severity_level(lam, rate)
-        if x > u[s]:
+        if x > u[s] and learns:
             if not is_open[s]:
                 is_open[s] = True
                 peak[s] = x
+                open_began[s] = times[i] if logs else 0
+                # An alarm that was raised while nothing was learnt is one all the same.
+                if on[s] and np.isnan(cap[s]):
+                    cap[s] = theta - u[s]
             else:
                 peak[s] = max(peak[s], x)
             last_above[s] = now[s]
+            open_ended[s] = times[i] if logs else 0
         if on[s]:
             if x > alarm_peak[s]:
                 alarm_peak[s] = x
@@ -121,21 +171,17 @@ def calibrate(
                 on[s] = False
                 events[i] = CLEAR
         if is_open[s] and not on[s] and now[s] - last_above[s] > gap:
-            y = peak[s] - u[s]
-            if np.isnan(cap[s]):
-                excess[s] += y
-                clusters[s] += 1.0
-            else:
-                # Alarmed: a right-censored excess, so that an event does not raise its own threshold.
-                excess[s] += min(y, cap[s])
-            is_open[s] = False
-            cap[s] = np.nan
-        if not on[s]:
+            _close(
+                s, logs, u, clusters, excess, is_open, peak, cap, now, open_said, open_began, open_ended, decay,
+                log_began, log_ended, log_excess, log_cap, log_said, log_decay, log_now, log_next,
+            )  # fmt: skip
+        if not on[s] and learns:
             rho = forget[s]
             exposure[s] = rho * exposure[s] + 1.0
             if rho * clusters[s] >= 1.0:
                 clusters[s] *= rho
                 excess[s] *= rho
+                decay[s] += math.log(rho)
             governor[s] = max(0.0, governor[s] - governor_step * lam)
         is_on[i] = on[s]
 

@@ -139,11 +139,15 @@ def score_bank_rows(
 def score_rows(
     series, times, values, breaks, n_channels, n_bank, newest, last, run, location, factor, widths, used, member_width,
     member_centred, member_on, centred_width, usual, channel_usual, even_usual, order, summed, ring, depth, delay,
-    period, epoch, step, explaining, bank, bank_good, bank_means, bank_phase, history, history_phase, absent,
-    history_good, history_means, gaps, bank_sums, ring_sums, band, score, reason, contributions, expected, lower, upper,
-    nearest,
+    period, epoch, step, explaining, bank, bank_means, bank_phase, history, history_phase, absent,
+    history_good, history_means, gaps, bank_sums, ring_sums, band, bad, bank_times, bank_kept, history_times,
+    history_kept, clean, score, reason, contributions, expected, lower, upper, nearest, nearest_time,
 ):  # fmt: skip
-    """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows."""
+    """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows.
+
+    Windows over `bad` rows never count as normal; `nearest_time[i]` becomes the time of the window that the row was
+    explained by.
+    """
     size = max(bank.shape[2], 2 * depth)
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
     nothing = np.zeros(values.shape[1], np.bool_)
@@ -163,6 +167,12 @@ def score_rows(
             absent[s], history_good[s], history_means[s], gaps[s], run[s], bank_sums[s], ring_sums[s], entering,
             leaving,
         )  # fmt: skip
+        at = t % depth
+        clean[s] = 0 if bad[i] else clean[s] + 1
+        history_times[s, at] = history_times[s, end] = times[i]
+        for k in range(widths.shape[1]):
+            kept = history_good[s, k, end] and clean[s] >= widths[s, k]
+            history_kept[s, k, at] = history_kept[s, k, end] = kept
         row_distances(bank_means[s], history_means[s, :, end], nothing, channels, 0, rows, entering)
         row_distances(history_means[s], history_means[s, :, end], nothing, channels, end - ring, end, leaving)
         ready, seen, known = True, False, 0
@@ -185,7 +195,7 @@ def score_rows(
             k = member_width[m]
             width = widths[s, k]
             distances_of_window(
-                bank_sums[s, k], ring_sums[s, k], bank_good[s, k], history_good[s, k], rows, ring, end, t, 0, width,
+                bank_sums[s, k], ring_sums[s, k], bank_kept[s, k], history_kept[s, k], rows, ring, end, t, 0, width,
                 entering, leaving, member_centred[m], period[s], bank_phase[s], history_phase[s], distances,
             )  # fmt: skip
             place, found = two_nearest(distances, rows, ring, t, 0, width, order)
@@ -213,6 +223,8 @@ def score_rows(
                 for c in range(channels):
                     contributions[i, c] += ratio * shares[c] / weight
             if m == explaining[s]:
+                before = bank_times[s, place] if place < rows else history_times[s, end - ring + (place - rows)]
+                nearest_time[i] = before
                 for c in range(channels):
                     if factor[s, c] == 0.0:
                         continue
@@ -225,6 +237,7 @@ def score_rows(
             # Everything that was learnt has been taken out of the bank.
             reason[i] = 3
             contributions[i] = 0.0
+            nearest_time[i] = 0
             continue
         score[i] = total if summed else largest
         weight = 0.0
