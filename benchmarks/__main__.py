@@ -14,8 +14,9 @@ WITHOUT_DATA = (
     "foundation",
     "themis",
     "explorer",
+    "latency",
 )
-WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start", "foundation_cold_start")
+WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start", "foundation_cold_start", "sensor_faults")
 
 named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]
 for name in named or WITHOUT_DATA:
