@@ -104,6 +104,11 @@ def alarm_event(transition: AlarmTransition, rule: PriorityRule | None = None) -
             **({} if transition.part is None else _part(transition.part)),
             **({} if transition.fault is None else {"fault": _fault(transition.fault)}),
             **_quality(transition),
+            **(
+                {}
+                if transition.nearest_normal is None
+                else {"nearest_normal_window": event_time(transition.nearest_normal)}
+            ),
             "summary": _summary(transition),
         },
     }

@@ -143,6 +143,8 @@ class AlarmTransition:
     Times are event times, ns UTC. `transition_seq` counts the transitions of the alarm over all its episodes, so that
     a receiver can tell which of two is newer. `one_in_days` is how rare an episode this odd is when all is well.
     `fault` is what is wrong with a sensor, `masked` which channels had no part in the scores of the row.
+    `nearest_normal` is the event time of the normal window that is most like what was seen, by a detector that compares
+    with the past.
     """
 
     kind: Kind
@@ -168,6 +170,7 @@ class AlarmTransition:
     part: PartEvidence | None = None
     fault: SensorFault | None = None
     masked: tuple[MaskedChannel, ...] = ()
+    nearest_normal: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
@@ -217,7 +220,7 @@ class AlarmBook:
             One of `SEVERITIES`; an episode keeps the highest it has reached.
         details
             `score`, `threshold`, `p_value`, `one_in_days`, `contributions`, `verdicts`, `attributes`, `part`,
-            `fault`, `masked`.
+            `fault`, `masked`, `nearest_normal`.
         """
         alarm_id = self.alarm_id(asset, rule)
         opens = kind in _OPENS

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from tsad.alignment import Aligner
 from tsad.calibration.episodes import CalibratedScores, CalibrationFit
 from tsad.detectors.base import Detector, Unscored
 from tsad.errors import NotEnoughDataError
-from tsad.kernels.episodes import NOTHING
+from tsad.interventions import Effect, Intervention
+from tsad.kernels.episodes import BAD, FALSE_ALARM, NOTHING
+from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import range_limits, screen
 from tsad.quality.alarms import sensor_transitions
@@ -73,6 +76,8 @@ class StreamEngine:
         self._sensors = SensorWatch(settings.sensors, self.table) if settings.sensors else None
         self._series = SeriesArrays({"early_tried": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
+        self.maintenance = MaintenancePlan(settings.name)
+        """When nothing is learnt."""
         self.fit_count = 0
         """Series that were learnt."""
         self.model_count = 0
@@ -125,6 +130,9 @@ class StreamEngine:
         self._tier.reserve(n_series, self.table.width)
         if self._early is not None:
             self._early.reserve(n_series, self.table.width)
+        if self.maintenance and len(rows):
+            marked = self.maintenance.mark(self.table.assets, rows.series, rows.times)
+            rows.flags[marked] |= np.uint8(RowFlag.MAINTENANCE)
         seen = rows
         if self._sensors is not None:
             rows, faults = self._sensors.judge_declared(rows)
@@ -179,6 +187,8 @@ class StreamEngine:
             return [], none, np.arange(len(rows))
         reports: list[FitReport] = []
         early, late = [none], [np.flatnonzero(~waiting)]
+        # Rows of maintenance are passed over like rows without values.
+        values = np.where((rows.flags & RowFlag.MAINTENANCE)[:, None] != 0, np.float32(np.nan), rows.values)
         positions = np.flatnonzero(waiting)
         for series, own in by_series(rows.series[positions]):
             rest = positions[own]
@@ -186,7 +196,7 @@ class StreamEngine:
                 watched = self._early is not None and bool(self._early.fitted[series])
                 first = None if watched or self._series.early_tried[series] else self._early_rows
                 taken = self._warm_up.take(
-                    series, rows.values[rest], rows.times[rest], self.table.channel_count(series), until=first
+                    series, values[rest], rows.times[rest], self.table.channel_count(series), until=first
                 )
                 if watched:
                     early.append(rest[:taken])
@@ -327,6 +337,59 @@ class StreamEngine:
     def _transitions(self, rows: RowBatch, found: TierScores) -> list[AlarmTransition]:
         return alarm_transitions(self._book, self.table, rows, found, self.settings)
 
+    # ------------------------------------------------------------------------------------------------- operators
+
+    def learn(self, intervention: Intervention) -> list[Effect]:
+        """Let what an operator said change what is learnt, between two batches; returns what it changed, by asset.
+
+        An asset that is not known yet has nothing to change. Of maintenance, assets that come later are marked too.
+        """
+        one = intervention
+        if one.kind == "maintenance":
+            self.maintenance.add(MaintenanceWindow(one.number, one.asset, one.start, one.end + 1, ""))
+        elif one.kind == "end_maintenance":
+            self.maintenance.end(one.number, one.end)
+            return []
+        return [self._learn_from(one, series) for series in self.concerned(one)]
+
+    def concerned(self, intervention: Intervention) -> list[int]:
+        """Series that an intervention is about."""
+        if intervention.kind == "end_maintenance":
+            return []
+        if intervention.kind == "maintenance":
+            assets = self.table.assets
+            return [series for series, asset in enumerate(assets) if fnmatchcase(asset, intervention.asset)]
+        series = self.table.find(intervention.asset)
+        return [] if series < 0 else [series]
+
+    def _learn_from(self, one: Intervention, series: int) -> Effect:
+        tier = self._scored_by(series)
+        before = None if tier is None else tier.figures(series)
+        windows, clusters, rows = 0, 0, 0
+        if one.kind == "restore":
+            if tier is not None and one.learnt:
+                tier.restore_learnt(series, one.learnt)
+        elif tier is not None:
+            said = {"false_alarm": FALSE_ALARM, "withdraw": 0}.get(one.kind, BAD)
+            windows, clusters = tier.say(series, one.start, one.end, said, episode=one.episode)
+        if one.kind in {"bad", "maintenance"}:
+            rows = self._warm_up.forget(series, one.start, one.end)
+        after = None if tier is None else tier.figures(series)
+        return Effect(self.table.assets[series], windows, clusters, rows, before, after)
+
+    def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
+        """What `learn` can change of a series, for an intervention of kind ``restore``; empty while it is not scored.
+
+        A series that is still watched by the first detector has nothing to be put back later: it is learnt anew then.
+        """
+        return self._tier.learnt(series) if self.is_fitted(series) else {}
+
+    def _scored_by(self, series: int) -> ScoringTier | None:
+        if self.is_fitted(series):
+            return self._tier
+        early = self._early is not None and series < len(self._early.fitted) and bool(self._early.fitted[series])
+        return self._early if early else None
+
     # ------------------------------------------------------------------------------------------------- state
 
     def state(self, *, fitted: bool) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -358,6 +421,7 @@ class StreamEngine:
             "fits": self.fit_count,
             "models": self.model_count,
             "newest": self._newest,
+            "maintenance": self.maintenance.state(),
         }
         return arrays, {} if fitted else extra
 
@@ -378,6 +442,7 @@ class StreamEngine:
         self.table.restore(extra["table"])
         self._book.restore(extra["book"])
         self.fit_count, self.model_count, self._newest = extra["fits"], extra["models"], extra["newest"]
+        self.maintenance.restore(extra["maintenance"])
         n, budget = len(self.table), self.settings.alarm.false_alarms_per_day
         self._aligner.restore(parts.get("aligner", {}))
         self._series.restore(parts.get("engine", {}))

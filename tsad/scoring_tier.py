@@ -13,6 +13,8 @@ from tsad.calibration.persistence import PersistenceFilter
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
 from tsad.fusion import harmonic_score
+from tsad.interventions import CalibrationFigures
+from tsad.kernels.episodes import BAD
 from tsad.observations import RowBatch, RowFlag
 from tsad.series_arrays import Field, SeriesArrays
 from tsad.settings import DetectorSettings, StreamSettings
@@ -178,6 +180,61 @@ class ScoringTier:
         calibrated = self._calibrator.update(rows.series, verdict, breaks, rows.times, frozen)
         drifts = self._monitor.update(rows.series, verdict, calibrated.on | frozen)
         return TierScores(said, members, verdict, reason, calibrated, drifts)
+
+    # ------------------------------------------------------------------------------------------------- operators
+
+    def say(self, series: int, start: int, end: int, said: int, *, episode: bool = False) -> tuple[int, int]:
+        """Heed what an operator says of a period; returns how many windows and clusters it changed anything for.
+
+        Parameters
+        ----------
+        series
+            Its number, of a series that is scored.
+        start, end, said
+            See `EpisodeCalibrator.say`.
+        episode
+            The period is that of an alarm, and begins where its cluster did.
+        """
+        windows = 0
+        if said == BAD:
+            first = self._calibrator.onset(series, start, end) if episode else start
+            windows = sum(detector.exclude(series, first, end) for detector in self.detectors.values())
+        quiet = not episode
+        for member in self._members.values():
+            member.say(series, start, end, said, quiet=quiet)
+        return windows, self._calibrator.say(series, start, end, said, quiet=quiet)
+
+    def _fitted_members(self) -> dict[str, EpisodeCalibrator]:
+        """Calibrations of the members of a combination; a single detector needs none."""
+        return self._members if len(self._members) > 1 else {}
+
+    def figures(self, series: int) -> CalibrationFigures:
+        """The calibration of a series as it stands."""
+        tail, calibrator = self._calibrator.tail(series), self._calibrator
+        return CalibrationFigures(
+            tail.clusters, tail.excess, tail.exposure, calibrator.governor(series), calibrator.threshold(series)
+        )
+
+    def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
+        """What operators' words can change of a series, by ``part|name``, as arrays of length 1."""
+        parts = {
+            "calibrator": self._calibrator.learnt(series),
+            **{f"member:{name}": member.learnt(series) for name, member in self._fitted_members().items()},
+            **{f"detector:{name}": detector.learnt(series) for name, detector in self.detectors.items()},
+        }
+        return {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
+
+    def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put back what `learnt` gave."""
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
+        for key, array in learnt.items():
+            part, _, name = key.partition("|")
+            parts.setdefault(part, {})[name] = array
+        self._calibrator.restore_learnt(series, parts["calibrator"])
+        for name, member in self._fitted_members().items():
+            member.restore_learnt(series, parts[f"member:{name}"])
+        for name, detector in self.detectors.items():
+            detector.restore_learnt(series, parts.get(f"detector:{name}", {}))
 
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
         """What the first series learnt by fitting, or else their streaming state, by ``part|name``."""

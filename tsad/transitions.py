@@ -3,6 +3,7 @@
 import numpy as np
 
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, AlarmBook, AlarmTransition, Verdict
+from tsad.detectors.base import Scores
 from tsad.explanation import leading_channels, number, severity_of
 from tsad.kernels.episodes import CLEAR, RAISE
 from tsad.observations import RowBatch
@@ -57,8 +58,15 @@ def alarm_transitions(
                         table.channel_names(series), rows.values[i], found.said[leader], int(i)
                     ),
                     "verdicts": verdicts,
+                    "nearest_normal": _nearest(found.said[leader], int(i)),
                     "masked": masked_channels(table, rows, int(i)),
                 },
             ),
         )
     return transitions
+
+
+def _nearest(scores: Scores, row: int) -> int | None:
+    """When the normal window ended that is nearest to the one that ends at a row."""
+    time = 0 if scores.nearest is None else int(scores.nearest[row])
+    return time or None

@@ -74,6 +74,21 @@ class WarmUp:
         self._times[series][:kept] = times[gone:].copy()
         self._counts[series] = kept
 
+    def forget(self, series: int, start: int, end: int) -> int:
+        """Drop the rows of a period (ns UTC, both ends included); returns how many."""
+        if series not in self._values:
+            return 0
+        values, times = self.rows(series)
+        keep = (times < start) | (times > end)
+        kept = int(np.count_nonzero(keep))
+        gone = len(values) - kept
+        if gone:
+            self._values[series][:kept] = values[keep].copy()
+            self._values[series][kept:] = np.nan
+            self._times[series][:kept] = times[keep].copy()
+            self._counts[series] = kept
+        return gone
+
     def drop(self, series: int) -> None:
         """Forget the rows of a series that has been fitted."""
         for store in (self._values, self._times, self._counts):

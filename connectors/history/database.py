@@ -38,7 +38,7 @@ _TRANSITION_COLUMNS = (
 )  # fmt: skip
 
 
-_TRANSITION_DETAILS = ("contributions", "verdicts", "attributes", "part", "fault", "masked")
+_TRANSITION_DETAILS = ("contributions", "verdicts", "attributes", "part", "fault", "masked", "nearest_normal")
 
 
 @dataclass(frozen=True, slots=True)

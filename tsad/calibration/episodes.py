@@ -27,6 +27,7 @@ _LEARNT = (
     "clusters", "excess", "exposure", "governor", "decay", "log_began", "log_ended", "log_excess", "log_cap",
     "log_said", "log_decay", "log_now", "log_next",
 )  # fmt: skip
+_OPEN = ("open_said", "open_began")
 _PROVISIONAL = 10.0  # multiples of one false alarm's expected exposure before the fit stops being provisional
 
 
@@ -386,6 +387,22 @@ class EpisodeCalibrator:
             changed += 1
         return changed
 
+    def onset(self, series: int, start: int, end: int) -> int:
+        """Where the alarmed clusters of a period began, if that is before `start` (event times, ns UTC)."""
+        a = self._arrays
+        n = min(int(a.log_next[series, 1]), _KEPT_CLUSTERS)
+        began, ended = a.log_began[series, 1, :n], a.log_ended[series, 1, :n]
+        found = began[(began <= end) & (ended >= start)].tolist()
+        if a.is_open[series] and not np.isnan(a.cap[series]) and a.open_began[series] <= end:
+            found.append(int(a.open_began[series]))
+        return int(min([start, *found]))
+
+    def threshold(self, series: int) -> float:
+        """The score above which the next row would raise."""
+        a = self._arrays
+        fixed = self.tail(series).threshold(float(a.budget[series]))
+        return float(a.u[series] + (fixed - a.u[series]) * np.exp(a.governor[series]))
+
     def _reweigh(self, series: int, kind: int, at: int, before: int, said: int) -> None:
         a = self._arrays
         y, cap = float(a.log_excess[series, kind, at]), float(a.log_cap[series, kind, at])
@@ -403,12 +420,16 @@ class EpisodeCalibrator:
 
     def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
         """What operators' words can change of a series, as arrays of length 1."""
-        return {name: array for name, array in self._arrays.one(series).items() if name in _LEARNT}
+        return {name: array for name, array in self._arrays.one(series).items() if name in _LEARNT or name in _OPEN}
 
     def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:
         """Put back what `learnt` gave; alarm and open cluster stay as they are."""
+        a = self._arrays
         for name in _LEARNT:
-            getattr(self._arrays, name)[series] = learnt[name][0]
+            getattr(a, name)[series] = learnt[name][0]
+        # Of a cluster that was open then and is still, what was said since is taken back too.
+        same = a.open_began[series] == learnt["open_began"][0]
+        a.open_said[series] = learnt["open_said"][0] if same else 0
 
     def update(
         self,

@@ -55,10 +55,9 @@ class Scores:
     @classmethod
     def empty(cls, m: int, c: int) -> "Scores":
         """Scores of `m` rows that say nothing yet."""
-        channels = [np.full((m, c), np.nan, np.float32) for _ in range(3)]
-        return cls(
-            np.full(m, np.nan), np.zeros(m, np.uint8), np.zeros((m, c), np.float32), *channels, np.zeros(m, np.int64)
-        )
+        expected, lower, upper = (np.full((m, c), np.nan, np.float32) for _ in range(3))
+        shares = np.zeros((m, c), np.float32)
+        return cls(np.full(m, np.nan), np.zeros(m, np.uint8), shares, expected, lower, upper, np.zeros(m, np.int64))
 
 
 class Detector(ABC):
@@ -162,7 +161,7 @@ class Detector(ABC):
         """What `exclude` can change of a series, as arrays of length 1."""
         return {}
 
-    def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore_learnt(self, series: int, learnt: Mapping[str, npt.NDArray[Any]]) -> None:  # noqa: B027
         """Put back what `learnt` gave."""
 
     def choices(self, series: int) -> tuple[str, ...]:  # noqa: ARG002

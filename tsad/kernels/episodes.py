@@ -52,7 +52,7 @@ def credit(y, cap, said):
     """What a cluster adds to S and to K: its excess in full and one, or capped and none, or nothing at all.
 
     An alarmed cluster (its `cap` is a number) is right-censored, so that an event does not raise its own threshold. One
-    that an operator calls bad tells nothing of quiet time; one that was a false alarm is a quiet cluster like any other.
+    that an operator calls bad tells nothing of quiet time; one that was a false alarm is a quiet cluster like others.
     """
     if said == BAD:
         return 0.0, 0.0

@@ -1,0 +1,89 @@
+"""What operators say that changes what is learnt: bad periods, false alarms, taking either back, maintenance.
+
+The engine applies an intervention between two batches, by event time alone, so the same interventions at the same
+places among the same observations give the same scores and alarms, live and in a backtest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+__all__ = ["CalibrationFigures", "Effect", "Intervention", "InterventionKind"]
+
+InterventionKind = Literal["bad", "false_alarm", "withdraw", "maintenance", "end_maintenance", "restore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """One thing that somebody said.
+
+    Attributes
+    ----------
+    kind
+        ``bad``: the period was no usual one; its windows leave what detectors take for normal, its clusters leave the
+        calibration. ``false_alarm``: the alarmed clusters of the period count as quiet ones, in full. ``withdraw``:
+        its clusters count as if nobody had said anything. ``maintenance``: as ``bad`` for what is past, and nothing is
+        learnt from what is still to come of it. ``end_maintenance``: it ends earlier. ``restore``: what `learnt` holds
+        is put back.
+    asset
+        Which; of maintenance a name with ``*`` and ``?``.
+    start, end
+        Event times, ns UTC, both included.
+    number
+        What the intervention is known by.
+    episode
+        The period is that of an alarm: it begins where the cluster of odd scores began, before the alarm was raised.
+    learnt
+        Of ``restore``: what `StreamEngine.learnt` gave.
+    """
+
+    kind: InterventionKind
+    asset: str
+    start: int
+    end: int
+    number: int = 0
+    episode: bool = False
+    learnt: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFigures:
+    """The tail of a series: K, S and N, the governor, and the threshold that follows."""
+
+    clusters: float
+    excess: float
+    exposure: float
+    governor: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an intervention changed for one asset.
+
+    Attributes
+    ----------
+    asset
+        Which.
+    windows
+        Windows that no longer count as normal.
+    clusters
+        Clusters that weigh otherwise in the calibration, those of members of a combination not counted.
+    rows
+        Training rows of a series that was not learnt yet, which were dropped.
+    before, after
+        The calibration; None while nothing is learnt.
+    """
+
+    asset: str
+    windows: int
+    clusters: int
+    rows: int
+    before: CalibrationFigures | None
+    after: CalibrationFigures | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as JSON-ready values."""
+        return asdict(self)
