@@ -27,6 +27,7 @@ from tsad.series_arrays import by_series
 __all__ = ["AutoencoderDetector"]
 
 _BAND_QUANTILE = 0.99
+_ROUNDS = 8
 _FITTED = ("location", "scale", "weight", "band", "w1", "b1", "w2", "b2")
 
 
@@ -175,7 +176,7 @@ class AutoencoderDetector(Detector):
         if not len(where):
             return
         inputs = network.scaled(own[usable])
-        reconstruction = network.reconstruction(inputs)
+        reconstruction = _completed(network, inputs)
         errors = np.abs(inputs - reconstruction)
         out.score[where] = reduced(errors, self._error)
         shares = np.nan_to_num(errors / band)
@@ -225,6 +226,20 @@ class AutoencoderDetector(Detector):
             location, scale, weight, band = arrays[:4]
             scaling = ChannelScaling(location, scale, weight, weight > 0)
             self._learnt[series] = _Learnt(Network(scaling, self._clip, Weights(*arrays[4:])), band)
+
+
+def _completed(network: Network, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Reconstruction of rows of which metrics may be missing.
+
+    A missing metric at its mean would contradict those that it usually goes with, so what the network expects of it is
+    put in its place, again and again.
+    """
+    found = network.reconstruction(inputs)
+    gaps = np.isnan(inputs) & (network.scaling.weight > 0)
+    some = np.flatnonzero(gaps.any(axis=1))
+    for _ in range(_ROUNDS if len(some) else 0):
+        found[some] = network.reconstruction(np.where(gaps[some], found[some], inputs[some]))
+    return found
 
 
 def _errors(network: Network, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -3,7 +3,50 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["score_sub_pca"]
+__all__ = ["complete", "score_sub_pca"]
+
+
+@njit(cache=True, nogil=True)
+def complete(z, present, n, basis, variances, noise):
+    """Put in place of missing values what the subspace expects of them, given the others.
+
+    A missing value at its mean would contradict the channels that it usually goes with. The coordinates in the subspace
+    are normal with its variances, and residuals with each channel's noise; what is most likely given the values that
+    are there solves a small linear system.
+    """
+    k = len(variances)
+    system = np.zeros((k, k))
+    known = np.zeros(k)
+    for a in range(k):
+        system[a, a] = 1.0 / variances[a]
+    for j in range(len(z)):
+        if present[j]:
+            precision = 1.0 / (noise[j % n] * noise[j % n])
+            for a in range(k):
+                weighed = basis[a, j] * precision
+                known[a] += weighed * z[j]
+                for b in range(a + 1):
+                    system[a, b] += weighed * basis[b, j]
+    # Cholesky, forwards, backwards: in a fixed order, and no copy for a library.
+    for a in range(k):
+        for b in range(a + 1):
+            total = system[a, b]
+            for c in range(b):
+                total -= system[a, c] * system[b, c]
+            system[a, b] = np.sqrt(max(total, 1e-12)) if a == b else total / system[b, b]
+    for a in range(k):
+        for c in range(a):
+            known[a] -= system[a, c] * known[c]
+        known[a] /= system[a, a]
+    for a in range(k - 1, -1, -1):
+        for c in range(a + 1, k):
+            known[a] -= system[c, a] * known[c]
+        known[a] /= system[a, a]
+    for j in range(len(z)):
+        if not present[j]:
+            z[j] = 0.0
+            for a in range(k):
+                z[j] += known[a] * basis[a, j]
 
 
 @njit(cache=True, nogil=True)
@@ -37,6 +80,7 @@ def score_sub_pca(
             reason[i] = 2
             continue
         known = 0
+        masked = False
         for a in range(w):
             # Oldest row first, as in training.
             row = (newest + 1 + a) % w
@@ -46,11 +90,17 @@ def score_sub_pca(
                 present[j] = not np.isnan(value)
                 z[j] = value - mean[s, j] if present[j] else 0.0
                 known += present[j]
+                masked |= not present[j] and weight[s, c] > 0.0
                 rest[j] = z[j]
                 pulled[j] = 0.0
         if 2 * known < w * n:
             reason[i] = 3
             continue
+        if masked:
+            count = n_components[s]
+            complete(z[: w * n], present[: w * n], n, basis[s, :count], variances[s, :count], noise[s])
+            for j in range(w * n):
+                rest[j] = z[j]
         subspace = 0.0
         for k in range(n_components[s]):
             along = 0.0
