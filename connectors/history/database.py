@@ -15,6 +15,14 @@ import pyarrow as pa
 
 from connectors.errors import HistoryError, HistoryLockedError, HistoryVersionError
 from connectors.history.conditions import ActionRecord, write_actions, write_conditions, write_flood
+from connectors.history.interventions import (
+    EpisodeRecord,
+    InterventionRecord,
+    LearntVersion,
+    write_episodes,
+    write_interventions,
+    write_versions,
+)
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
 from connectors.history.stored_snapshots import StoredSnapshot, load_snapshots, write_snapshots
 from connectors.sources.base import Position
@@ -76,6 +84,10 @@ class Commit:
         How alarms stand with their operators now, and what was done to them.
     flood
         What is known of floods, where that has changed.
+    interventions, versions, keep_versions
+        Operators' words, what was learnt before they were heeded, and of how many of them that is kept.
+    episodes
+        What episodes that are over were like.
     """
 
     positions: dict[Position, int] = field(default_factory=dict)
@@ -88,6 +100,10 @@ class Commit:
     conditions: list[AlarmCondition] = field(default_factory=list)
     actions: list[ActionRecord] = field(default_factory=list)
     flood: Flood | None = None
+    interventions: list[InterventionRecord] = field(default_factory=list)
+    versions: list[LearntVersion] = field(default_factory=list)
+    keep_versions: int = 20
+    episodes: list[EpisodeRecord] = field(default_factory=list)
     records: int = 0
 
     def append(self, table: str, rows: pa.Table) -> None:
@@ -225,6 +241,9 @@ class History:
         write_actions(connection, commit.actions)
         if commit.flood is not None:
             write_flood(connection, commit.flood)
+        write_interventions(connection, commit.interventions)
+        write_versions(connection, commit.versions, commit.keep_versions)
+        write_episodes(connection, commit.episodes)
         if commit.deliveries:
             enqueue(connection, commit.deliveries)
         if commit.counts:

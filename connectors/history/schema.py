@@ -1,11 +1,12 @@
 """The tables of the history file, and the version that tells whether this program can read it."""
 
 from connectors.history.conditions import CONDITION_TABLES
+from connectors.history.interventions import INTERVENTION_TABLES
 from connectors.webhooks.outbox import OUTBOX_TABLES
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 TABLES: tuple[str, ...] = (
     "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
@@ -76,6 +77,7 @@ TABLES: tuple[str, ...] = (
         status SMALLINT NOT NULL, detail TEXT NOT NULL)""",
     *OUTBOX_TABLES,
     *CONDITION_TABLES,
+    *INTERVENTION_TABLES,
 )
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -95,5 +97,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     # Parts and their genealogy: tables that are new.
     3: (),
+    # Operators' words, what was learnt before them, and what episodes were like: tables that are new.
+    4: (),
 }  # fmt: skip
 """What leads from each version to the next, besides tables that are new."""
