@@ -48,6 +48,7 @@ CHANGES = [
     {"streams": [stream(history={"keep": "notable", "surroundings_rows": 5})]},
     {"streams": [stream(detectors=["robust", "sub-pca"], silent_after=20)]},
     {"streams": [stream(detectors=["sub-pca"], early={})]},
+    {"streams": [stream(detectors=["robust"], sensors={"full_scale": {"flow": [-10, 10]}, "clear_rows": 5})]},
 ]
 
 
@@ -73,6 +74,15 @@ def test_a_planted_fault_is_stored_with_its_webhook(expected):
         (True, False),
         (False, True),
     ]
+
+
+def test_a_sensor_fault_is_stored_and_sent_like_any_alarm(expected):
+    found = expected[4]
+    sent = [row for row in found["outbox"] if "'sensor.fault'" in row]
+
+    assert len(sent) == 2
+    assert all('"fault":{"channel":"flow","kind":"saturated"' in row for row in sent)
+    assert sum("sensor.cleared" in row for row in found["transitions"]) == 2
 
 
 @pytest.mark.parametrize("which", range(len(CHANGES)))

@@ -70,7 +70,7 @@ class SensorWatch:
     """
 
     def __init__(self, settings: SensorSettings, table: SeriesTable) -> None:
-        self._settings = settings
+        self.settings = settings
         self.table = table
         types: dict[type, npt.DTypeLike] = {int: np.int32, float: np.float64}
         learnt = {
@@ -101,7 +101,7 @@ class SensorWatch:
         for c, name in enumerate(self.table.channel_names(series)):
             if c >= train.shape[1]:
                 break
-            profile = learn_channel(train[:, c], name, self._settings)
+            profile = learn_channel(train[:, c], name, self.settings)
             for one in fields(ChannelProfile):
                 getattr(a, one.name)[series, c] = getattr(profile, one.name)
             # The last row of the training part is what the next one is compared with.
@@ -131,7 +131,7 @@ class SensorWatch:
             unit[:] = -1
             start, m = declared(
                 start, rows.series, rows.times, rows.values, rows.flags, rules, self.table.channel_counts,
-                self._settings.clear_rows, a.last, a.count, a.fault, a.since, a.quiet, rows.faults, where,
+                self.settings.clear_rows, a.last, a.count, a.fault, a.since, a.quiet, rows.faults, where,
                 channel, fault, since, raised,
             )  # fmt: skip
             changes += self._changes(rows, (where, channel, fault, since, unit, raised), m)
@@ -158,7 +158,7 @@ class SensorWatch:
             out = self._out(len(where))
             start, m = judge(
                 start, where, rows.series, rows.times, rows.values, rows.flags, self.table.channel_counts,
-                self._settings.clear_rows, self._settings.spike_rows, _FACTORS, _OFFSETS, a.rules, a.resolution,
+                self.settings.clear_rows, self.settings.spike_rows, _FACTORS, _OFFSETS, a.rules, a.resolution,
                 a.stuck_after, a.usual_step, a.limit, a.step_rms, a.lowest, a.highest, a.low_end, a.high_end,
                 a.low_after, a.high_after, a.last, a.run, a.run_since, a.good, a.gone, a.away, a.away_since,
                 a.away_last, a.away_sum, a.away_squares, a.maps, a.end_run, a.end_since, a.fault, a.since, a.quiet,
@@ -181,9 +181,9 @@ class SensorWatch:
             self._rules = np.zeros(shape, np.int32)
             for series in range(len(self.table)):
                 for column, name in enumerate(self.table.channel_names(series)):
-                    if name in self._settings.current_loop:
+                    if name in self.settings.current_loop:
                         self._rules[series, column] = LOOP_RULE
-                    elif name in self._settings.counters:
+                    elif name in self.settings.counters:
                         self._rules[series, column] = RATE_RULE
             self._rules_version = self.table.version
         return self._rules
