@@ -9,10 +9,14 @@ __all__ = [
     "ACCESS",
     "ACCESS_STREAM",
     "DEAD_LETTERS",
+    "GENEALOGY",
     "INSPECTION",
+    "LINE",
+    "LINE_STREAMS",
     "NANOSECONDS",
     "NODES",
     "PUMPS",
+    "Defect",
     "Feed",
     "Outgoing",
     "Planted",
@@ -20,9 +24,12 @@ __all__ = [
 
 NANOSECONDS = 1_000_000_000
 
-PUMPS, NODES, ACCESS, INSPECTION = "plant.pumps", "plant.nodes", "plant.access", "plant.inspection"
+PUMPS, NODES, ACCESS = "plant.pumps", "plant.nodes", "plant.access"
+LINE, GENEALOGY, INSPECTION = "plant.line", "plant.genealogy", "inspection.results"
 DEAD_LETTERS = "plant.dead-letters"
 ACCESS_STREAM = "access"
+LINE_STREAMS = ("line", "genealogy", "inspection")
+"""Names of the streams of process, genealogy and images of the inspection line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,14 @@ class Planted:
 
 
 @dataclass(frozen=True, slots=True)
+class Defect:
+    """What is wrong with a part (empty: nothing), and at which station that began (None: not in the process)."""
+
+    kind: str
+    station: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """Everything for one run.
 
@@ -105,6 +120,8 @@ class Feed:
         Whether a planted fault that is missed fails the demonstration.
     odd_events : mapping
         Why each planted odd access event is one, by event time and user.
+    defects : mapping
+        The truth about the parts of the inspection line that count, by part id.
     """
 
     title: str
@@ -120,6 +137,7 @@ class Feed:
     series: int
     strict: bool
     odd_events: Mapping[tuple[int, str], str] = dataclasses.field(default_factory=dict)
+    defects: Mapping[str, Defect] = dataclasses.field(default_factory=dict)
 
     def joined(self, later: "Feed") -> "Feed":
         """Return the feed and the one that goes on after it, as one; records are left to each."""
@@ -128,6 +146,7 @@ class Feed:
             records=(),
             planted=(*self.planted, *later.planted),
             odd_events={**self.odd_events, **later.odd_events},
+            defects={**self.defects, **later.defects},
             end=later.end,
             scored_days=self.scored_days + later.scored_days,
         )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -23,7 +22,9 @@ from tsad_cli.demo_feed import (
     ACCESS,
     ACCESS_STREAM,
     DEAD_LETTERS,
+    GENEALOGY,
     INSPECTION,
+    LINE,
     NANOSECONDS,
     NODES,
     PUMPS,
@@ -31,6 +32,7 @@ from tsad_cli.demo_feed import (
     Outgoing,
     Planted,
 )
+from tsad_cli.demo_line import line_defects, line_records, line_streams, simulated_line
 
 __all__ = ["FALSE_ALARMS_PER_DAY", "FULL", "SMALL", "PlantPlan", "lay_out", "simulated_plant"]
 
@@ -211,24 +213,31 @@ def simulated_plant(plan: PlantPlan, seed: int, end: int, *, hours_before: int =
     shift = (end // NANOSECONDS - rows) * NANOSECONDS - _REFERENCE
     new_rows = range(plan.rows + hours_before * _HOUR_ROWS, rows) if hours else range(rows)
     begins = _REFERENCE + shift + new_rows.start * NANOSECONDS
+    # The line has no memory of its own: what goes on is another stretch of it, with other parts.
+    clean_rows = 0 if hours else plan.train_rows
+    line = simulated_line(len(new_rows), clean_rows, seed + hours_before)
+    first_part = new_rows.start
+    records = [record for record in _records(recording, plan, shift) if record.time >= begins]
+    records += line_records(line, begins, first_part)
     scored_rows = len(new_rows) - (0 if hours else plan.train_rows)
     assets = len(plan.pumps) + len(plan.nodes)
     nodes = f", {len(plan.nodes)} HPC nodes" if plan.nodes else ""
     return Feed(
-        title=f"simulated plant: {len(plan.pumps)} pump skids{nodes}, access events, image inspection (seed {seed})",
+        title=f"simulated plant: {len(plan.pumps)} pump skids{nodes}, access events, inspection line (seed {seed})",
         streams=_streams(plan),
-        topics=(PUMPS, NODES, ACCESS, INSPECTION, DEAD_LETTERS),
-        records=[record for record in _records(recording, plan, shift) if record.time >= begins],
+        topics=(PUMPS, NODES, ACCESS, LINE, GENEALOGY, INSPECTION, DEAD_LETTERS),
+        records=sorted(records, key=lambda record: record.time),
         planted=[_planted(fault, settings, shift) for fault in recording.faults if fault.start + shift >= begins],
         start=begins,
         end=begins + len(new_rows) * NANOSECONDS,
         training_end=recording.training_end + shift,
         scored_days=assets * scored_rows / 86_400.0,
         false_alarms_per_day=FALSE_ALARMS_PER_DAY,
-        # The model of the access events is learnt too.
-        series=assets + 1,
+        # The model of the access events is learnt too, and the stations of the line.
+        series=assets + 1 + len(line.settings.stations),
         strict=True,
         odd_events=_odd_events(recording, shift, begins),
+        defects=line_defects(line, first_part),
     )
 
 
@@ -276,16 +285,13 @@ def _planted(fault: Fault, settings: PlantSettings, shift: int) -> Planted:
 
 def _records(recording: PlantRecording, plan: PlantPlan, shift: int) -> Iterator[Outgoing]:
     """Encode the plant's messages, moved in time."""
-    topics = {"events": ACCESS, "inspections": INSPECTION}
     for message in messages(recording):
-        time = message.time_ns + shift
-        payload = dict(message.payload)
+        # Images come from the inspection line, whose parts have a process.
         if message.topic_kind == "inspections":
-            moment = datetime.fromtimestamp(time // _MILLISECOND / 1_000, UTC)
-            payload["captured_at"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        else:
-            payload["time"] = time // _MILLISECOND
-        topic = topics.get(message.topic_kind) or (PUMPS if message.key in plan.pumps else NODES)
+            continue
+        time = message.time_ns + shift
+        payload = {**message.payload, "time": time // _MILLISECOND}
+        topic = ACCESS if message.topic_kind == "events" else PUMPS if message.key in plan.pumps else NODES
         yield Outgoing(topic, message.key.encode(), _ENCODER.encode(payload), time)
 
 
@@ -314,5 +320,5 @@ def _streams(plan: PlantPlan) -> list[dict[str, Any]]:
                 "alarm": {"false_alarms_per_day": FALSE_EVENT_ALARMS_PER_DAY, "off_delay": "20s"},
             },
         },
-        {"name": "inspection", "kind": "inspections", "topic": INSPECTION},
+        *line_streams(plan.train_rows),
     ]

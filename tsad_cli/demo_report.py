@@ -10,13 +10,16 @@ from typing import Any
 import duckdb
 
 from tsad_cli.demo_events import EventResult
-from tsad_cli.demo_feed import ACCESS_STREAM, NANOSECONDS, Feed, Planted
+from tsad_cli.demo_feed import ACCESS_STREAM, LINE_STREAMS, NANOSECONDS, Feed, Planted
+from tsad_cli.demo_line import LineResult
 
 __all__ = ["AFTER_ROWS", "FalseAlarm", "HistoryContent", "Outcome", "Report", "Told", "match", "read_history"]
 
 AFTER_ROWS = 32
 """An alarm counts for a fault up to so many rows after it: a window that still holds the fault is still odd."""
 
+# Streams that are not held against the planted faults of assets, but against truths of their own.
+_ELSEWHERE = frozenset({ACCESS_STREAM, LINE_STREAMS[0], f"{LINE_STREAMS[2]}.parts"})
 _SEVERITIES = ("low", "medium", "high", "critical")
 _NOTICES = {False: ("alarm.raised", "alarm.updated"), True: ("stream.silent",)}
 _OPENINGS = ("alarm.raised", "stream.silent")
@@ -32,7 +35,7 @@ class Told:
     time: int
     severity: str
     channel: str | None
-    of_events: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Report:
     wall_seconds: float
     problems: list[str] = field(default_factory=list)
     events: EventResult = field(default_factory=EventResult)
+    line: LineResult = field(default_factory=LineResult)
 
     def judged(self, feed: Feed) -> "Report":
         """Return the same with every other problem that this run had, in words; the run was good when there is none."""
@@ -121,6 +125,9 @@ class Report:
         planted_events, found_events = sum(self.events.planted.values()), sum(self.events.told.values())
         if feed.strict and 5 * found_events < planted_events:
             found.append(f"only {found_events} of {planted_events} odd access events were found")
+        alone = max(self.line.total("images"), self.line.total("process"))
+        if feed.strict and self.line.total("together") < 0.9 * alone:
+            found.append(f"process and images together found {self.line.total('together')} defects, one alone {alone}")
         if history.dead_letters:
             reasons = ", ".join(f"{count} {reason}" for reason, count in history.dead_letters.items())
             found.append(f"records were set aside: {reasons}")
@@ -159,6 +166,7 @@ class Report:
             "accepted_false_alarms": round(self.accepted_false_alarms, 2),
             "records": {"published": self.published, "committed": sum(self.history.records.values())},
             "access_events": asdict(self.events) | {"false": self.events.false},
+            "parts": asdict(self.line),
             "kept": self.history.rows,
             "dead_letters": self.history.dead_letters,
             "series_learnt": self.history.learnt,
@@ -186,7 +194,8 @@ def match(planted: Sequence[Planted], told: Sequence[Told]) -> tuple[list[Outcom
     planted : sequence of Planted
         The faults.
     told : sequence of Told
-        All transitions; those of access events are left to `tsad_cli.demo_events`.
+        All transitions; those of access events and of the inspection line are left to `tsad_cli.demo_events` and
+        `tsad_cli.demo_line`.
 
     Returns
     -------
@@ -195,7 +204,7 @@ def match(planted: Sequence[Planted], told: Sequence[Told]) -> tuple[list[Outcom
     false_alarms : list of FalseAlarm
         Episodes that began outside every fault of their asset.
     """
-    by_time = sorted((one for one in told if not one.of_events), key=lambda transition: transition.time)
+    by_time = sorted((one for one in told if not one.elsewhere), key=lambda transition: transition.time)
     outcomes = [_outcome(fault, [one for one in by_time if one.asset == fault.asset]) for fault in planted]
     false_alarms = [
         FalseAlarm(one.kind, one.asset, one.time, one.severity, one.channel)
@@ -256,7 +265,7 @@ def read_history(path: Path) -> HistoryContent:
             "SELECT kind, asset, episode_id, epoch_ns(time), severity, details, stream FROM alarm_transitions"
             " ORDER BY time"
         ).fetchall()
-        names = ("samples", "rollups", "events", "inspections")
+        names = ("samples", "rollups", "events", "inspections", "parts")
         rows = {name: _count(connection, f"SELECT count(*) FROM {name}") for name in names}  # noqa: S608 - own names
         dead = connection.execute("SELECT reason, count(*) FROM dead_letters GROUP BY reason").fetchall()
         records = connection.execute("SELECT stream, count FROM counters WHERE name = 'records'").fetchall()
@@ -266,7 +275,7 @@ def read_history(path: Path) -> HistoryContent:
     problems = dict(fits)  # the last word on each asset
     return HistoryContent(
         told=[
-            Told(kind, asset, episode, time, severity, _leading_channel(details), stream == ACCESS_STREAM)
+            Told(kind, asset, episode, time, severity, _leading_channel(details), stream in _ELSEWHERE)
             for kind, asset, episode, time, severity, details, stream in transitions
         ],
         rows=rows,

@@ -15,6 +15,7 @@ from tsad_cli.demo_configuration import SECRET_VARIABLE, new_secret, write_confi
 from tsad_cli.demo_errors import DemoError
 from tsad_cli.demo_events import read_events
 from tsad_cli.demo_feed import NANOSECONDS, Feed
+from tsad_cli.demo_line import read_parts
 from tsad_cli.demo_process import ChildProcess, free_port
 from tsad_cli.demo_publisher import Pace, Publisher, kafka_producer
 from tsad_cli.demo_report import Report, match, read_history
@@ -115,6 +116,7 @@ def play(
         stop_seconds = daemon.stop(_STOP_SECONDS)
         content = read_history(history)
         events = read_events(history, feed.odd_events)
+        line = read_parts(history, feed.defects)
         requests = receiver.inbox.requests
     outcomes, false_alarms = match(feed.planted, content.told)
     report = Report(
@@ -130,6 +132,7 @@ def play(
         wall_seconds=time.monotonic() - began,
         problems=problems,
         events=events,
+        line=line,
     )
     return report.judged(feed), feed
 

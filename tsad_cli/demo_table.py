@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tsad_cli.demo_feed import NANOSECONDS, Feed
+from tsad_cli.demo_line import LineResult
 from tsad_cli.demo_report import Outcome, Report
 
 __all__ = ["show_report"]
@@ -34,8 +35,27 @@ def show_report(console: Console, report: Report, feed: Feed) -> None:
     for outcome in report.outcomes:
         table.add_row(*_row(outcome, clock), style="red" if outcome.told is None and feed.strict else None)
     console.print(table)
+    if report.line.parts:
+        console.print(_parts(report.line))
     for line in _summary(report, feed, clock):
         console.print(line, highlight=False, markup=False)
+
+
+def _parts(line: LineResult) -> Table:
+    """What images, the process, and both together found of the parts' defects."""
+    table = Table(title="defects of parts, found by…", title_justify="left")
+    sides = {"images": "images alone", "process": "process alone", "together": "together"}
+    for name in ("how it shows", "planted", *sides.values()):
+        table.add_column(name, justify="left" if name == "how it shows" else "right")
+    for kind in sorted(line.planted):
+        table.add_row(kind, str(line.planted[kind]), *(str(line.found[side].get(kind, 0)) for side in sides))
+    planted = sum(line.planted.values())
+    table.add_row("all", str(planted), *(str(line.total(side)) for side in sides), style="bold")
+    table.caption = (
+        f"each at {line.false} of {line.good} good parts flagged; where the process shows the cause, the station was"
+        f" named rightly for {line.began_right} of {line.began_known}; images changed {line.amended} first verdicts"
+    )
+    return table
 
 
 def _row(outcome: Outcome, clock: str) -> tuple[str, ...]:
@@ -74,7 +94,8 @@ def _summary(report: Report, feed: Feed, clock: str) -> list[str]:
     lines += [
         (
             f"{report.published} records published, {committed} in the history: {history.rows['samples']} notable rows,"
-            f" {history.rows['events']} access events and {history.rows['inspections']} inspection results kept;"
+            f" {history.rows['events']} access events and {history.rows['inspections']} inspection results kept,"
+            f" {report.line.parts} parts judged after the clean ones;"
             f" {sum(history.dead_letters.values())} set aside."
         ),
         (
