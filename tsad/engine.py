@@ -72,7 +72,7 @@ class StreamEngine:
             max_ahead=round(settings.max_ahead * 1e9),
         )
         self._warm_up = WarmUp(settings.train_rows)
-        self._silence = SilenceWatch(round(settings.silent_after * 1e9)) if settings.silent_after else None
+        self._silence = _silence_watch(settings, self.table) if settings.silent_after else None
         self._sensors = SensorWatch(settings.sensors, self.table) if settings.sensors else None
         self._series = SeriesArrays({"early_tried": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
@@ -97,6 +97,11 @@ class StreamEngine:
     def is_fitted(self, series: int) -> bool:
         """Whether `series` is scored by the stream's own detectors already."""
         return series < len(self._tier.fitted) and bool(self._tier.fitted[series])
+
+    @property
+    def newest(self) -> int:
+        """The newest event time of a row, ns UTC; 0 before the first."""
+        return self._newest
 
     def choices(self, series: int) -> tuple[str, ...]:
         """What the stream's own detectors chose for `series` by themselves, and why, in words."""
@@ -124,7 +129,7 @@ class StreamEngine:
             counts[ObservationStatus(value).name.lower()] += int(count)
         aside = np.flatnonzero(status)
         usable = status != ObservationStatus.FUTURE
-        transitions = self._watch_silence(batch if usable.all() else batch.take(usable), n_series)
+        transitions = self._watch_silence(batch if usable.all() else batch.take(usable))
         if len(rows):
             self._newest = max(self._newest, int(rows.times.max()))
         self._tier.reserve(n_series, self.table.width)
@@ -164,16 +169,16 @@ class StreamEngine:
             batch.series, batch.times, values, batch.channels, batch.partitions, batch.offsets, batch.arrivals
         )
 
-    def _watch_silence(self, batch: ObservationBatch, n_series: int) -> list[AlarmTransition]:
+    def _watch_silence(self, batch: ObservationBatch) -> list[AlarmTransition]:
         if self._silence is None:
             return []
         transitions = []
-        for change in self._silence.watch(batch, n_series):
+        for change in self._silence.watch(batch):
             position = (int(batch.partitions[change.observation]), int(batch.offsets[change.observation]))
-            kind = "stream.resumed" if change.resumed else "stream.silent"
-            asset = self.table.assets[change.series]
+            # What a controller's assets say in another partition is another alarm: partitions have no common order.
+            rule = f"comms/{position[0]}" if change.kind.startswith("comms") else SILENCE_RULE
             transitions.append(
-                self._book.step(kind, asset, SILENCE_RULE, change.time, position, severity="medium")  # type: ignore[arg-type]
+                self._book.step(change.kind, change.subject, rule, change.time, position, severity="medium")
             )
         return transitions
 
@@ -505,3 +510,14 @@ class StreamEngine:
         """
         self._book.restore(extra["book"])
         return self._book.close_all(extra["newest"])
+
+
+def _silence_watch(settings: StreamSettings, table: SeriesTable) -> SilenceWatch:
+    after = settings.silent_after
+    return SilenceWatch(
+        None if after == "auto" else round(float(after or 0) * 1e9),
+        table,
+        reports=settings.train_rows,
+        step=settings.step_ns,
+        controllers=settings.controllers,
+    )

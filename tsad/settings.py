@@ -9,6 +9,7 @@ from tsad.calibration.episodes import AlarmPolicy
 from tsad.detectors.registry import create_detector
 from tsad.quality.settings import SensorSettings
 from tsad.setting_types import Duration, Frozen, parse_duration
+from tsad.silence import ControllerSettings
 
 __all__ = [
     "AlarmSettings",
@@ -104,7 +105,10 @@ class StreamSettings(Frozen):
         default="first", description="what counts when a channel reports more than once a step"
     )
     max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
-    silent_after: Duration | None = Field(default=None, description="a series this far behind its peers is silent")
+    silent_after: Duration | Literal["auto"] | None = Field(
+        default=None, description="a series this far behind its peers is silent; auto: learnt by series"
+    )
+    controllers: ControllerSettings | None = Field(default=None, description="assets that fall silent together")
     sensors: SensorSettings | None = Field(default=None, description="tell broken sensors from odd processes")
     # Made when it is needed: a stream that names its detectors need not import the default one.
     detectors: tuple[DetectorSettings, ...] = Field(
@@ -127,6 +131,8 @@ class StreamSettings(Frozen):
                 raise ValueError(f"ranges names {unknown[0]!r}, which is not among the channels")
         if self.sensors is not None:
             self.sensors.check(self.channels)
+        if self.controllers is not None and not self.silent_after:
+            raise ValueError("controllers are given, but nothing is said to be silent; give silent_after, e.g. auto")
         for channel, (low, high) in self.ranges.items():
             if not low < high:
                 raise ValueError(f"range of {channel!r} is [{low}, {high}]; the first must be less than the second")

@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 from tsad.alarms import AlarmBook
 from tsad.errors import SnapshotError
 from tsad.fusion import harmonic_score
-from tsad.observations import ObservationBatch
 from tsad.quality import screen
 from tsad.scaling import fit_scaling
 from tsad.series import SeriesTable
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
-from tsad.silence import SilenceWatch
 from tsad.warm_up import WarmUp
 
 
@@ -100,23 +98,6 @@ def test_warm_up_tries_again_on_newer_rows():
 
     assert warm_up.rows(0)[0][:, 0].tolist() == [2, 3, 4, 5, 6, 7]
     assert not warm_up.is_full(0)
-
-
-def test_silence_is_judged_within_a_partition():
-    def batch(rows):
-        n = len(rows)
-        return ObservationBatch(
-            np.array([r[0] for r in rows], np.int32), np.array([r[1] for r in rows], np.int64),
-            np.zeros((n, 1), np.float32), None, np.array([r[2] for r in rows], np.int32),
-            np.arange(n, dtype=np.int64), np.zeros(n, np.int64),
-        )  # fmt: skip
-
-    watch = SilenceWatch(100)
-    same = watch.watch(batch([(0, 0, 0), (1, 0, 0), (1, 90, 0), (1, 300, 0)]), 2)
-    other = SilenceWatch(100).watch(batch([(0, 0, 0), (1, 0, 1), (1, 90, 1), (1, 300, 1)]), 2)
-
-    assert [(c.series, c.resumed, c.time) for c in same] == [(0, False, 100)]
-    assert other == []
 
 
 @given(st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=5))
