@@ -21,6 +21,7 @@ from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import range_limits, screen
 from tsad.quality.alarms import sensor_transitions
+from tsad.quality.clocks import ClockWatch
 from tsad.quality.sensors import SensorWatch
 from tsad.scoring_tier import ScoringTier, TierScores
 from tsad.series import SeriesTable
@@ -74,6 +75,10 @@ class StreamEngine:
         self._warm_up = WarmUp(settings.train_rows)
         self._silence = _silence_watch(settings, self.table) if settings.silent_after else None
         self._sensors = SensorWatch(settings.sensors, self.table) if settings.sensors else None
+        sensors = settings.sensors
+        self._clocks = (
+            ClockWatch(self.table, settings.step_ns, sensors.clear_rows) if sensors and sensors.clock else None
+        )
         self._series = SeriesArrays({"early_tried": Field(np.bool_)})
         self._book = AlarmBook(settings.name)
         self.maintenance = MaintenancePlan(settings.name)
@@ -138,6 +143,8 @@ class StreamEngine:
         if self.maintenance and len(rows):
             marked = self.maintenance.mark(self.table.assets, rows.series, rows.times)
             rows.flags[marked] |= np.uint8(RowFlag.MAINTENANCE)
+        if self._clocks is not None:
+            transitions += self._clocks.watch(batch, status, self._book)
         seen = rows
         if self._sensors is not None:
             rows, faults = self._sensors.judge_declared(rows)
@@ -416,6 +423,8 @@ class StreamEngine:
             parts["warm_up"] = self._warm_up.state()
             if self._silence is not None:
                 parts["silence"] = self._silence.state(n)
+            if self._clocks is not None:
+                parts["clocks"] = self._clocks.state(n)
         arrays = {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
         arrays |= self._tier.state(n, fitted=fitted)
         if self._early is not None:
@@ -457,6 +466,8 @@ class StreamEngine:
         self._warm_up.restore(parts.get("warm_up", {}))
         if self._sensors is not None:
             self._sensors.restore(parts.get("sensors", {}))
+        if self._clocks is not None:
+            self._clocks.restore(parts.get("clocks", {}))
         if self._silence is not None and "silence" in parts:
             self._silence.restore(parts["silence"])
 
