@@ -15,6 +15,7 @@ from tsad_cli import (
     fit,
     fleet,
     history,
+    parts,
     pretrain,
     report,
     score,
@@ -49,6 +50,7 @@ app.command("fit")(fit.fit)
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.add_typer(fleet.fleet, name="fleet")
 app.add_typer(history.history, name="history")
+app.add_typer(parts.parts, name="parts")
 app.command("score")(score.score)
 app.command("token")(token.token)
 
