@@ -21,6 +21,7 @@ from tsad.detectors.registry import create_detector
 from tsad.engine import StreamEngine, StreamOutput
 from tsad.errors import NotEnoughDataError
 from tsad.observations import ObservationBatch, RowBatch, RowFlag
+from tsad.quality.settings import SensorSettings
 from tsad.settings import AlarmSettings, DetectorSettings
 
 __all__ = ["CausalScorer", "RowScores", "score_with_hindsight"]
@@ -101,9 +102,15 @@ class CausalScorer:
 
     @classmethod
     def learn(
-        cls, series: LabelledSeries, detectors: Sequence[DetectorSettings], alarm: AlarmSettings | None = None
+        cls,
+        series: LabelledSeries,
+        detectors: Sequence[DetectorSettings],
+        alarm: AlarmSettings | None = None,
+        sensors: SensorSettings | None = None,
     ) -> "CausalScorer":
         """Take in the training part of `series`; `alarm` are its budget and delays, by default the daemon's.
+
+        `sensors` says which faults of sensors are looked for; by default none.
 
         Where its last row is incomplete the engine still waits for the missing values, and learns with the next row.
 
@@ -112,7 +119,7 @@ class CausalScorer:
         NotEnoughDataError
             A detector or the calibration needs more rows than the training part has.
         """
-        engine = StreamEngine(stream_settings(series, detectors, alarm))
+        engine = StreamEngine(stream_settings(series, detectors, alarm).model_copy(update={"sensors": sensors}))
         engine.table.add(series.name)
         last = int(series.times[series.train_length - 1])
         scorer = cls(engine, origin=int(series.times[0]), trained=last, rows=0)

@@ -154,6 +154,7 @@ def _check(wanted: StreamSettings, model: StoredModel, folder: Path) -> None:
         "detectors": (wanted.detectors, found.detectors),
         "alarm": (wanted.alarm, found.alarm.model_copy(update=alarm)),
         "channels": (wanted.channels, found.channels if wanted.channels is not None else None),
+        "sensors": (wanted.sensors, found.sensors if wanted.sensors is not None else None),
     }
     for key, (here, there) in pairs.items():
         if here != there:

@@ -9,6 +9,7 @@ import typer
 from tsad_cli.output import AsJson, fail
 
 if TYPE_CHECKING:
+    from tsad.quality.settings import SensorSettings
     from tsad.settings import AlarmSettings, DetectorSettings
 
 __all__ = ["DETECTOR_OPTION", "fit", "named_detectors"]
@@ -22,7 +23,8 @@ def fit(
     detector: Annotated[str, typer.Option(help="A name that `tsad detectors` lists; a+b combines two.")] = "auto",
     option: Annotated[list[str] | None, DETECTOR_OPTION] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take detectors and alarm settings from a stream of the daemon.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Take detectors, alarm and sensor settings from a stream of the daemon."),
     ] = None,
     stream: Annotated[str | None, typer.Option(metavar="NAME", help="Which stream of --config.")] = None,
     as_json: AsJson = False,
@@ -46,11 +48,11 @@ def fit(
     try:
         recording = read_recording(train)
         if config is None:
-            detectors, alarm = named_detectors(detector, option or []), None
+            detectors, alarm, sensors = named_detectors(detector, option or []), None, None
         else:
-            detectors, alarm = _of_stream(config, stream)
+            detectors, alarm, sensors = _of_stream(config, stream)
             detector = "+".join(one.name for one in detectors)
-        scorer = CausalScorer.learn(training_series(recording, len(recording)), detectors, alarm)
+        scorer = CausalScorer.learn(training_series(recording, len(recording)), detectors, alarm, sensors)
     except (InvalidInputError, DatasetError, TsadError) as error:
         fail("fit", error)
     try:
@@ -75,8 +77,8 @@ def fit(
         typer.echo(f"  {choice}")
 
 
-def _of_stream(config: Path, name: str | None) -> "tuple[list[DetectorSettings], AlarmSettings]":
-    """Detectors and alarm settings of a stream in the daemon's configuration.
+def _of_stream(config: Path, name: str | None) -> "tuple[list[DetectorSettings], AlarmSettings, SensorSettings | None]":
+    """Detectors, and settings of alarms and sensors, of a stream in the daemon's configuration.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def _of_stream(config: Path, name: str | None) -> "tuple[list[DetectorSettings],
         raise InvalidInputError(str(error)) from error
     if name not in streams:
         raise InvalidInputError(f"--stream is {name}; the numeric streams of {config} are {', '.join(streams)}")
-    return list(streams[name].detectors), streams[name].alarm
+    return list(streams[name].detectors), streams[name].alarm, streams[name].sensors
 
 
 def named_detectors(name: str, options: list[str]) -> "list[DetectorSettings]":

@@ -188,6 +188,36 @@ def test_fit_takes_detectors_and_delays_from_the_daemons_configuration(tmp_path)
         )  # fmt: skip
 
 
+def test_sensors_are_adopted_with_their_series(tmp_path):
+    recording = values()
+    recording[350:, 0, 0] *= 1000
+    own = stream(detectors=["robust"], train_rows=TRAIN, sensors={"spike_factor": 2})
+    file = tmp_path / "plant.yaml"
+    file.write_text(json.dumps(document("h.duckdb", streams=[own])))
+    plain = learnt(tmp_path, recording, 0, "robust")
+    out = tmp_path / "model"
+    arguments = ["--train", str(tmp_path / "train-0.csv"), "--out", str(out), "--config", str(file)]
+    assert tsad("fit", *arguments, "--stream", "pumps").exit_code == 0
+
+    def transitions(models, start):
+        path = tmp_path / f"{start}.duckdb"
+        with History(path) as history:
+            settings = document(path, streams=[{**own, "models": models}])
+            worker = Pipeline(Configuration.model_validate(settings), history)
+            worker.handle([records(messages(recording, start, [0, 2]))])
+            worker.commit(snapshot=True)
+            cursor = history.cursor()
+            return cursor.execute(
+                "SELECT epoch_ms(time), kind FROM alarm_transitions WHERE asset = 'pump-0'"
+            ).fetchall()
+
+    found = transitions({"pump-0": out}, 320)
+    assert [kind for _, kind in found].count("sensor.fault") == 1
+    assert found == [row for row in transitions({}, 0) if row[0] >= START + 320_000]
+    with pytest.raises(StateMismatchError, match="learnt with sensors None"):
+        transitions({"pump-0": plain}, 330)
+
+
 def test_folders_are_looked_for_beside_the_configuration(tmp_path):
     file = tmp_path / "plant.yaml"
     lines = document("h.duckdb", streams=[stream(models={"pump-0": "models/pump-0"})])
