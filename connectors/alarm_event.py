@@ -26,6 +26,7 @@ ACTION_EVENTS = {
     "hold": "alarm.held",
     "release": "alarm.released",
     "remind": "alarm.reminded",
+    "suppress": "alarm.suppressed",
 }
 """Types of the events that tell of operators' actions, and of what the annunciator does by itself."""
 
@@ -167,6 +168,7 @@ def _action_summary(condition: AlarmCondition, record: ActionRecord) -> str:
         "label": f"was labelled {record.label}",
         "hold": "is not told one by one any more",
         "release": "is told again and still stands",
+        "suppress": "is suppressed by design: maintenance",
         "remind": "still stands, and nobody has acknowledged it",
     }[record.kind]
     why = f": {record.comment}" if record.comment else ""

@@ -9,14 +9,25 @@ from typing import Any
 from connectors.alarm_event import ACTION_EVENTS, action_event, alarm_event, encode_event
 from connectors.history.conditions import ActionRecord, load_conditions, load_flood
 from connectors.history.database import Commit, History
+from connectors.history.interventions import InterventionRecord
 from connectors.service_event import flood_ended, flood_started
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.endpoint import Endpoint, deliveries_for
 from streams.errors import AlarmNotFoundError
 from streams.gathering import calmed, due_again, judged, released
+from streams.intervention_desk import InterventionDesk
 from tsad.alarms import AlarmTransition
 from tsad.annunciation import AnnunciationSettings, Flood, PriorityRule, priority_rule
-from tsad.lifecycle import Action, AlarmCondition, AlarmPolicyLimits, after_action, after_transition, expired
+from tsad.lifecycle import (
+    Action,
+    AlarmCondition,
+    AlarmPolicyLimits,
+    after_action,
+    after_transition,
+    expired,
+    suppressed,
+    unsuppressed,
+)
 
 __all__ = ["Annunciator"]
 
@@ -41,6 +52,8 @@ class Annunciator:
         What is gathered and told again, and priorities.
     now
         The wall clock.
+    desk
+        Takes in what labels ask of the engines, and knows of maintenance.
     """
 
     def __init__(
@@ -51,8 +64,10 @@ class Annunciator:
         limits: AlarmPolicyLimits | None = None,
         settings: AnnunciationSettings | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        desk: InterventionDesk | None = None,
     ) -> None:
         self._history = history
+        self._desk = desk or InterventionDesk(history, ())
         self._endpoints = tuple(endpoints)
         self._limits = limits or AlarmPolicyLimits()
         self._settings = settings or AnnunciationSettings()
@@ -61,6 +76,7 @@ class Annunciator:
         with history.cursor() as cursor:
             self._conditions = load_conditions(cursor)
             self._flood = load_flood(cursor)
+        self._newest: dict[str, int] = {}
         self._proposed: dict[str, AlarmCondition] = {}
         self._proposed_flood = self._flood
 
@@ -98,7 +114,9 @@ class Annunciator:
         for transition in transitions:
             flood = self._end_flood(flood, transition.time, proposed, told)
             before = proposed.get(transition.alarm_id) or self._conditions.get(transition.alarm_id)
-            after = after_transition(before, transition)
+            cover = self._desk.cover(transition.stream, transition.asset, transition.time)
+            after = suppressed(before, after_transition(before, transition), transition, cover)
+            self._newest[transition.stream] = max(self._newest.get(transition.stream, 0), transition.time)
             judgement = judged(before, after, transition, flood, self._settings)
             after = self._timed(judgement.condition, told=judgement.told)
             if judgement.flood.since is not None and flood.since is None:
@@ -112,6 +130,11 @@ class Annunciator:
             if judgement.began_to_chatter:
                 after = replace(after, action_seq=after.action_seq + 1)
                 told.done(after, self._record(after, after, "hold", _chattering_words(self._settings)))
+            if after.suppressed and transition.state == "active" and not (before and before.suppressed):
+                after = replace(after, action_seq=after.action_seq + 1)
+                told.recorded(after, self._record(after, after, "suppress", after.suppressed_for), announced=False)
+            if after.suppressed and transition.state == "normal":
+                after = replace(after, suppressed_until=None, suppressed_for="")
             proposed[transition.alarm_id] = after
         self._proposed, self._proposed_flood = proposed, flood
         commit.conditions, commit.deliveries, commit.actions = list(proposed.values()), told.deliveries, told.records
@@ -183,16 +206,41 @@ class Annunciator:
             label=action.label,
             at=at,
         )
-        self._commit_action(after, record)
+        if action.episode_id is not None:
+            record = replace(record, episode_id=self._episode(before, action.episode_id))
+        said = self._desk.of_label(record, before.stream, before.asset)
+        self._commit_action(after, record, said)
+        self._desk.taken(said)
         return after
 
-    def _commit_action(self, after: AlarmCondition, record: ActionRecord) -> None:
+    def _episode(self, condition: AlarmCondition, episode_id: str) -> str:
+        """The same, where the alarm has such an episode."""
+        with self._history.cursor() as cursor:
+            found = cursor.execute(
+                "SELECT 1 FROM alarm_transitions WHERE alarm_id = ? AND episode_id = ? LIMIT 1",
+                [condition.alarm_id, episode_id],
+            ).fetchone()
+        if found is None:
+            raise AlarmNotFoundError(f"the alarm of {condition.asset} has no episode {episode_id!r}")
+        return episode_id
+
+    def _commit_action(
+        self, after: AlarmCondition, record: ActionRecord, said: Sequence[InterventionRecord] = ()
+    ) -> None:
         told = _Told(self._endpoints, self.now(), self.rule)
         told.done(after, record)
-        self._commit_told([after], told, self._flood)
+        self._commit_told([after], told, self._flood, said)
 
-    def _commit_told(self, conditions: list[AlarmCondition], told: "_Told", flood: Flood) -> None:
-        commit = Commit(conditions=conditions, actions=told.records, deliveries=told.deliveries)
+    def _commit_told(
+        self,
+        conditions: list[AlarmCondition],
+        told: "_Told",
+        flood: Flood,
+        said: Sequence[InterventionRecord] = (),
+    ) -> None:
+        commit = Commit(
+            conditions=conditions, actions=told.records, deliveries=told.deliveries, interventions=list(said)
+        )
         commit.flood = flood if flood != self._flood else None
         for record in told.records:
             commit.counts[self._conditions[record.alarm_id].stream, ACTION_EVENTS[record.kind]] += 1
@@ -206,6 +254,17 @@ class Annunciator:
             after.alarm_id, after.episode_id, after.action_seq, after.transition_seq, kind, "tsad", comment, None,
             one_shot=False, label=None, at=self._at(), previous_state=before.state, state=after.state,
         )  # fmt: skip
+
+    def reached(self, stream: str, time: int) -> None:
+        """Note the newest event time (ns UTC) of a stream."""
+        self._newest[stream] = max(self._newest.get(stream, 0), time)
+
+    def _event_time(self, stream: str) -> int:
+        return self._newest.get(stream, 0)
+
+    def at(self) -> int:
+        """Wall time, ns UTC."""
+        return self._at()
 
     def _at(self) -> int:
         return round(self.now().timestamp() * 1e6) * 1_000
@@ -229,6 +288,11 @@ class Annunciator:
             done = [
                 (self._timed(released(one), told=True), one, "release", "it has calmed down")
                 for one in calmed(self._conditions.values(), at, self._settings)
+            ]
+            done += [
+                (self._timed(unsuppressed(one), told=True), one, "release", "maintenance is over")
+                for one in self._conditions.values()
+                if one.suppressed_until is not None and self._event_time(one.stream) >= one.suppressed_until
             ]
             done += [
                 (

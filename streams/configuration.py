@@ -19,6 +19,7 @@ from tsad.annunciation import AnnunciationSettings
 from tsad.events.settings import EventRateSettings, EventScoringSettings
 from tsad.fusion.part_settings import PartSettings
 from tsad.lifecycle import AlarmPolicyLimits
+from tsad.maintenance import MaintenanceRule
 from tsad.settings import Duration, Frozen, StreamSettings
 
 __all__ = [
@@ -179,6 +180,12 @@ class CommitSettings(Frozen):
 class OperatorSettings(AnnunciationSettings):
     """What operators may do, and what they are told."""
 
+    maintenance: tuple[MaintenanceRule, ...] = Field(
+        default=(), description="times in which nothing is learnt and alarms are suppressed by design"
+    )
+    kept_changes: int = Field(
+        default=20, ge=0, description="of so many changes by operators what was learnt before is kept"
+    )
     longest_shelving: Duration = Field(default=8 * 3600.0, gt=0, description="for how long an alarm may be shelved")
 
     def limits(self) -> AlarmPolicyLimits:

@@ -16,6 +16,7 @@ from streams.retention import HistorySettings
 from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import settings_fingerprint
 from tsad.alarms import AlarmTransition
+from tsad.engine import StreamEngine
 from tsad.events.engine import EventEngine
 from tsad.events.rates import EventCounter
 from tsad.events.records import EventOutput, EventRecords
@@ -57,6 +58,10 @@ class EventLane:
             self._rates = ScoredSeries(stream, history, rate_id)
             self._counter = EventCounter(settings.name, stream.step_ns, self._rates.engine.table)
         self._stored = StoredState(settings.name, settings_fingerprint(settings))
+
+    def engines(self) -> dict[str, StreamEngine]:
+        """The engine that operators' words are for, by its stream's name: that of the rate."""
+        return {} if self._rates is None else {self._rates.engine.settings.name: self._rates.engine}
 
     @property
     def fit_count(self) -> int:

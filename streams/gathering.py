@@ -70,7 +70,7 @@ def _raised(
             held, began = "chattering", True
         after = replace(after, raised=times, held=held)
     # What people silenced, or what chatters, is no new burden to them.
-    quiet = after.out_of_service or after.shelved_until is not None or after.held == "chattering"
+    quiet = after.out_of_service or after.shelved_until is not None or after.suppressed or after.held == "chattering"
     if settings.flood is None or quiet:
         return Judgement(after, after.announces, began, flood)
     raised = Raise(

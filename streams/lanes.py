@@ -19,6 +19,7 @@ from streams.part_evidence import PartEvidenceBatch
 from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes, settings_fingerprint
 from tsad.alarms import AlarmTransition
+from tsad.engine import StreamEngine
 from tsad.fusion.part_events import PartEventKind
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch
 from tsad.stream_output import FitReport
@@ -212,6 +213,10 @@ class NumericLane:
             A model was learnt with other settings.
         """
         return adopt_models(self._series.engine, self._models)
+
+    def engines(self) -> dict[str, StreamEngine]:
+        """The engine that operators' words are for, by its stream's name."""
+        return {self.name: self._series.engine}
 
     @property
     def fit_count(self) -> int:

@@ -18,11 +18,13 @@ from streams.errors import StateMismatchError
 from streams.event_lane import EventLane
 from streams.genealogy_lane import GenealogyLane
 from streams.inspection_lane import InspectionLane
+from streams.intervention_desk import InterventionDesk
 from streams.lanes import CommittedLane, Lane, LaneOutput, NumericLane, StatefulLane
 from streams.part_evidence import PartEvidenceBatch
 from streams.part_lane import PartLane
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
+from tsad.maintenance import MaintenancePlan
 from tsad.stream_output import FitReport
 
 __all__ = ["Pipeline"]
@@ -78,11 +80,16 @@ class Pipeline:
     ) -> None:
         self._configuration = configuration
         self._history = history
-        self.annunciator = Annunciator(
-            history, endpoints, limits=configuration.alarms.limits(), settings=configuration.alarms, now=now
-        )
-        self.statistics = Statistics()
         numbers = history.stream_ids(configuration.scored_by())
+        self.desk = InterventionDesk(
+            history, list(configuration.scored_by()), configuration.alarms.maintenance,
+            configuration.alarms.kept_changes,
+        )  # fmt: skip
+        self.annunciator = Annunciator(
+            history, endpoints, limits=configuration.alarms.limits(), settings=configuration.alarms, now=now,
+            desk=self.desk,
+        )  # fmt: skip
+        self.statistics = Statistics()
         joined = {
             stream.joining.process_stream
             for stream in configuration.streams
@@ -99,6 +106,14 @@ class Pipeline:
         inspections = [lane for lane in self._lanes if isinstance(lane, InspectionLane)]
         self._with_commits: list[CommittedLane] = [*inspections, *self._part_lanes]
         self._stateful: list[StatefulLane] = [lane for lane in self._lanes if isinstance(lane, NumericLane | EventLane)]
+        self.engines = {
+            name: engine
+            for lane in self._lanes
+            if isinstance(lane, NumericLane | EventLane)
+            for name, engine in lane.engines().items()
+        }
+        for name, engine in self.engines.items():
+            engine.maintenance = MaintenancePlan(name, configuration.alarms.maintenance)
         self._continued: set[str] = set()
         self._commit = Commit()
         restored = self._restore(relearn)
@@ -219,6 +234,7 @@ class Pipeline:
         return {lane.name: lane.drifting_assets() for lane in self._stateful}
 
     def _tell(self, transition: AlarmTransition) -> None:
+        self.desk.follow(transition, self.annunciator.at())
         self._commit.transitions.append(transition)
         self._commit.counts[transition.stream, transition.kind] += 1
 
@@ -278,13 +294,19 @@ class Pipeline:
             self.positions.get(position, offset) < offset for position, offset in self._committed.items()
         )
         snapshot = (snapshot or self._snapshot_due) and not reading_again
+        positions = dict(self.positions)
+        if not reading_again and self.desk.heed(self.engines, positions):
+            # What was heeded is stored with the state behind it, so that no record is read again across it.
+            snapshot = self._unsaved = True
+            self.desk.put_into(commit)
         nothing_new = not commit.records and not commit.positions
         if nothing_new and not (snapshot and self._unsaved):
             return False
-        positions = dict(self.positions)
         commit.snapshots = [one for lane in self._with_commits if (one := lane.committed_state(positions)) is not None]
         if snapshot:
             commit.snapshots += [stored for lane in self._stateful for stored in lane.snapshots(positions)]
+        for name, engine in self.engines.items():
+            self.annunciator.reached(name, engine.newest)
         try:
             with self.annunciator.lock:
                 quiet = self.annunciator.take(commit.transitions, commit)
@@ -295,6 +317,7 @@ class Pipeline:
             for lane in self._stateful if snapshot else ():
                 lane.store_models_again()
             raise
+        self.desk.written()
         for with_commits in self._with_commits:
             with_commits.committed()
         self._snapshot_due = self._snapshot_due and not snapshot

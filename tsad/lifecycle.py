@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from tsad.alarms import AlarmTransition
 from tsad.errors import TsadError
+from tsad.maintenance import MaintenanceCover
 
 __all__ = [
     "Action",
@@ -21,10 +22,18 @@ __all__ = [
     "after_action",
     "after_transition",
     "expired",
+    "suppressed",
+    "unsuppressed",
 ]
 
 ConditionState = Literal[
-    "normal", "active_unacknowledged", "active_acknowledged", "returned_unacknowledged", "shelved", "out_of_service"
+    "normal",
+    "active_unacknowledged",
+    "active_acknowledged",
+    "returned_unacknowledged",
+    "shelved",
+    "out_of_service",
+    "suppressed_by_design",
 ]
 ActionKind = Literal[
     "acknowledge", "shelve", "unshelve", "take_out_of_service", "return_to_service", "comment", "label", "expire"
@@ -62,8 +71,8 @@ class Action:
         Of ``shelve``: ns UTC.
     one_shot
         Of ``shelve``: it ends when the alarm clears, if that is before `until`.
-    label
-        Of ``label``.
+    label, episode_id
+        Of ``label``: what the episode was, and which; None for the newest.
     """
 
     kind: ActionKind
@@ -72,6 +81,7 @@ class Action:
     until: int | None = None
     one_shot: bool = False
     label: Label | None = None
+    episode_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,9 @@ class AlarmCondition:
     seen_at, told_at, reminders
         Wall time of its newest transition and of the newest telling, ns UTC, and how often its episode was told again;
         kept where something depends on them.
+    suppressed_until, suppressed_for
+        Until when (event time, ns UTC) its episode is suppressed by design, because it was raised in maintenance, and
+        the reason of that.
     """
 
     alarm_id: str
@@ -127,12 +140,16 @@ class AlarmCondition:
     seen_at: int | None = None
     told_at: int | None = None
     reminders: int = 0
+    suppressed_until: int | None = None
+    suppressed_for: str = ""
 
     @property
     def state(self) -> ConditionState:
         """The state that counts: being kept quiet comes before what is beneath it."""
         if self.out_of_service:
             return "out_of_service"
+        if self.suppressed_until is not None:
+            return "suppressed_by_design"
         if self.shelved_until is not None:
             return "shelved"
         if self.active:
@@ -142,7 +159,12 @@ class AlarmCondition:
     @property
     def announces(self) -> bool:
         """Whether transitions are told to receivers."""
-        return not self.out_of_service and self.shelved_until is None and not self.held
+        return not (self.out_of_service or self.shelved_until is not None or self.held) and not self.suppressed
+
+    @property
+    def suppressed(self) -> bool:
+        """Whether it is kept quiet because of maintenance."""
+        return self.suppressed_until is not None
 
     @property
     def waits_for_somebody(self) -> bool:
@@ -178,6 +200,36 @@ def after_transition(condition: AlarmCondition | None, transition: AlarmTransiti
         shelved_until=None if ends else known.shelved_until,
         one_shot=False if ends else known.one_shot,
     )
+
+
+def suppressed(
+    before: AlarmCondition | None, after: AlarmCondition, transition: AlarmTransition, cover: MaintenanceCover | None
+) -> AlarmCondition:
+    """Return the condition after a transition, as maintenance has it.
+
+    An episode that is raised in maintenance is suppressed by design; what stood before goes on being told. One that
+    clears meanwhile waits for nobody.
+
+    Parameters
+    ----------
+    before, after
+        How the alarm stood, and stands by the engine and by people alone.
+    transition, cover
+        What happened, and the maintenance at its time.
+    """
+    fresh = transition.state == "active" and (before is None or not before.active)
+    if fresh and cover is not None:
+        return replace(after, suppressed_until=cover.until, suppressed_for=cover.reason)
+    if fresh or after.suppressed_until is None:
+        return replace(after, suppressed_until=None, suppressed_for="")
+    if transition.state == "active":
+        return after
+    return replace(after, acknowledged=True)
+
+
+def unsuppressed(condition: AlarmCondition) -> AlarmCondition:
+    """The same, when maintenance is over."""
+    return replace(condition, suppressed_until=None, suppressed_for="", action_seq=condition.action_seq + 1)
 
 
 def expired(condition: AlarmCondition, now: int) -> bool:

@@ -173,4 +173,7 @@ def load_episodes(cursor: duckdb.DuckDBPyConnection, per_alarm: int = 50) -> lis
         "ORDER BY started, episode_id",
         [per_alarm],
     ).fetchall()
-    return [EpisodeRecord(*row, json.loads(signature)) for *row, signature in rows]
+    return [
+        EpisodeRecord(episode, alarm, stream, asset, started, ended, json.loads(signature))
+        for episode, alarm, stream, asset, started, ended, signature in rows
+    ]

@@ -1,0 +1,237 @@
+"""Operators' words reach the engines at a definite place: whenever the daemon dies, the history is the same."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from connectors.errors import HistoryError
+from connectors.history.database import History
+from connectors.history.interventions import load_interventions, read_versions
+from streams.intervention_desk import InterventionRefusedError
+from streams.pipeline import Pipeline
+from tests.streams.plant import START, contents, messages, stream
+from tests.streams.test_pipeline import configuration, records
+from tsad.lifecycle import Action
+
+LABEL_AT, END = 720, 800
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHANGES = [
+    {"streams": [stream(detectors=["robust"])]},
+    {"streams": [stream(detectors=["patchbank", "robust"])]},
+]
+
+
+def pipeline(history, which=0):
+    settings = configuration(history.path, **CHANGES[which])
+    return Pipeline(settings, history, endpoints=[w.endpoint() for w in settings.webhooks], now=lambda: NOW)
+
+
+@pytest.fixture(scope="module")
+def values():
+    return messages()
+
+
+def first_alarm(history):
+    with history.cursor() as cursor:
+        return cursor.execute(
+            "SELECT alarm_id, episode_id, epoch_ns(started), epoch_ns(ended), asset FROM episodes ORDER BY started"
+        ).fetchone()
+
+
+def said(worker, history, label):
+    """Say the label, once all is committed up to the place where it is to be heeded."""
+    alarm = first_alarm(history)
+    worker.annunciator.act(alarm[0], Action("label", "ann", "seen", label=label, episode_id=alarm[1]))
+
+
+def all_of(history):
+    found = contents(history)
+    with history.cursor() as cursor:
+        found["interventions"] = [
+            (one.number, one.kind, one.asset, one.start, one.end, one.applied, one.effects)
+            for one in load_interventions(cursor)
+        ]
+        found["versions"] = read_versions(cursor)
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(values, tmp_path_factory):
+    found = {}
+    for which in range(len(CHANGES)):
+        for label in ("true", "false"):
+            with History(tmp_path_factory.mktemp("undisturbed") / "h.duckdb") as history:
+                worker = pipeline(history, which)
+                worker.handle([records(values, 0, LABEL_AT)])
+                worker.commit(snapshot=True)
+                said(worker, history, label)
+                worker.commit(snapshot=False)
+                worker.handle([records(values, LABEL_AT)])
+                worker.commit(snapshot=True)
+                found[which, label] = all_of(history)
+    return found
+
+
+@pytest.mark.parametrize("which", range(len(CHANGES)))
+@profile(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_dying_anywhere_around_a_label_changes_nothing(values, expected, tmp_path_factory, which, data):
+    label = data.draw(st.sampled_from(["true", "false"]))
+    path = tmp_path_factory.mktemp("lives") / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history, which)
+        cut = data.draw(st.integers(1, LABEL_AT - 1))
+        worker.handle([records(values, 0, cut)])
+        worker.commit(snapshot=data.draw(st.booleans()))
+        worker.handle([records(values, cut, LABEL_AT)])
+        worker.commit(snapshot=data.draw(st.booleans()))
+        said(worker, history, label)
+        if data.draw(st.booleans()):
+            worker.commit(snapshot=False)
+    for _ in range(data.draw(st.integers(0, 3))):
+        with History(path) as history:
+            worker = pipeline(history, which)
+            # What was heeded is behind the stored state: nothing before it is read again.
+            waits = bool(load_interventions(history.cursor(), waiting=True))
+            start = worker.positions["plant", 0]
+            assert waits or start >= LABEL_AT
+            if waits:
+                worker.handle([records(values, start, LABEL_AT)] if start < LABEL_AT else [])
+                if data.draw(st.booleans()):
+                    continue
+                worker.commit(snapshot=False)
+            start = worker.positions["plant", 0]
+            stop = start + data.draw(st.integers(1, 100))
+            worker.handle([records(values, start, stop)] if start < END else [])
+            if data.draw(st.booleans()):
+                worker.commit(snapshot=data.draw(st.booleans()))
+    with History(path) as history:
+        worker = pipeline(history, which)
+        start = worker.positions["plant", 0]
+        if start < LABEL_AT:
+            worker.handle([records(values, start, LABEL_AT)])
+        worker.commit(snapshot=False)
+        start = worker.positions["plant", 0]
+        worker.handle([records(values, start)] if start < len(values) else [])
+        worker.commit(snapshot=True)
+        assert all_of(history) == expected[which, label]
+
+
+def test_labels_of_another_kind_give_other_thresholds(expected):
+    for which in range(len(CHANGES)):
+        assert expected[which, "true"]["samples"] != expected[which, "false"]["samples"]
+
+
+def test_a_label_is_heeded_with_its_effect_and_what_was_before_it(expected):
+    number, kind, asset, _, _, applied, effects = expected[0, "false"]["interventions"][0]
+
+    assert (number, kind, applied) == (1, "false_alarm", [["plant", 0, LABEL_AT]])
+    assert effects[0]["asset"] == asset
+    assert effects[0]["clusters"] == 1
+    assert effects[0]["after"]["excess"] > effects[0]["before"]["excess"]
+    assert [(one.number, one.asset) for one in expected[0, "false"]["versions"]] == [(1, asset)]
+
+
+def test_a_change_is_rolled_back(values, tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.handle([records(values, 0, LABEL_AT)])
+        worker.commit(snapshot=True)
+        said(worker, history, "false")
+        worker.commit(snapshot=False)
+        worker.desk.roll_back(1, by="ann", reason="it was one after all", at=1)
+        worker.commit(snapshot=False)
+        first, second = load_interventions(history.cursor())
+
+    assert second.kind == "restore"
+    assert second.effects[0]["before"] == first.effects[0]["after"]
+    assert second.effects[0]["after"] == first.effects[0]["before"]
+
+
+def test_what_cannot_be_is_refused(values, tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        desk = pipeline(history).desk
+        with pytest.raises(InterventionRefusedError, match="nothing is kept from before change 7"):
+            desk.roll_back(7, by="ann", reason="x", at=1)
+        with pytest.raises(InterventionRefusedError, match="no stream"):
+            desk.submit("maintenance", ["boilers"], "*", (0, 1), by="ann", reason="x", at=1)
+        with pytest.raises(InterventionRefusedError, match="say who"):
+            desk.submit("maintenance", ["pumps"], "*", (0, 1), by=" ", reason="x", at=1)
+        with pytest.raises(InterventionRefusedError, match="ends before"):
+            desk.submit("bad", ["pumps"], "*", (2, 1), by="ann", reason="x", at=1)
+        with pytest.raises(InterventionRefusedError, match="no maintenance 3"):
+            desk.end_maintenance(3, by="ann", reason="x", at=1)
+        assert load_interventions(history.cursor()) == []
+
+
+def test_a_failed_commit_heeds_nothing_twice(values, expected, tmp_path, monkeypatch):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.handle([records(values, 0, LABEL_AT)])
+        worker.commit(snapshot=True)
+        said(worker, history, "false")
+        with monkeypatch.context() as broken:
+            broken.setattr(history, "commit", lambda _: (_ for _ in ()).throw(HistoryError("no space left")))
+            with pytest.raises(HistoryError):
+                worker.commit(snapshot=False)
+        worker.handle([records(values, LABEL_AT)])
+        worker.commit(snapshot=False)
+        assert all_of(history) == expected[0, "false"]
+
+
+def test_an_alarm_that_is_labelled_while_it_stands_is_heeded_again_when_it_is_over(values, tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history, 1)
+        worker.handle([records(values, 0, 570)])  # within the first fault
+        worker.commit(snapshot=True)
+        alarm = first_alarm(history)
+        assert alarm[3] is None
+        said(worker, history, "true")
+        worker.commit(snapshot=False)
+        worker.handle([records(values, 570)])
+        worker.commit(snapshot=False)
+        first, second = load_interventions(history.cursor())
+
+    assert first.episode_id == second.episode_id == alarm[1]
+    assert first.start == second.start == alarm[2]
+    assert second.end < first.end
+
+
+def maintained(history, kind, values):
+    """Alarms by their state, with maintenance over the first fault, declared or known beforehand."""
+    start, end = (START + 270_000) * 10**6, (START + 330_000) * 10**6
+    changes = dict(CHANGES[0])
+    if kind == "known":
+        times = {key: datetime.fromtimestamp(ns / 1e9, UTC).isoformat() for key, ns in (("start", start), ("end", end))}
+        changes["alarms"] = {"maintenance": [{"reason": "overhaul", "assets": ["pump-0"], **times}]}
+    settings = configuration(history.path, **changes)
+    worker = Pipeline(settings, history, endpoints=[w.endpoint() for w in settings.webhooks], now=lambda: NOW)
+    if kind == "declared":
+        worker.desk.submit("maintenance", ["pumps"], "pump-0", (start, end), by="ann", reason="overhaul", at=1)
+        worker.commit(snapshot=True)
+    return worker
+
+
+@pytest.mark.parametrize("kind", ["known", "declared"])
+def test_an_alarm_in_maintenance_is_suppressed_by_design_and_audited(values, tmp_path, kind):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = maintained(history, kind, values)
+        worker.handle([records(values, 0, 575)])
+        worker.commit(snapshot=True)
+        states = {one.asset: one.state for one in worker.annunciator.conditions()}
+        cursor = history.cursor()
+        told = {row[0] for row in cursor.execute("SELECT alarm_id FROM outbox").fetchall()}
+        trail = cursor.execute("SELECT kind, comment FROM alarm_actions").fetchall()
+        pump = next(one for one in worker.annunciator.conditions() if one.asset == "pump-0")
+
+        assert states["pump-0"] == "suppressed_by_design"
+        assert pump.alarm_id not in told
+        assert trail == [("suppress", "overhaul")]
+        worker.handle([records(values, 575)])
+        worker.commit(snapshot=True)
+        worker.annunciator.expire()
+        after = worker.annunciator.condition(pump.alarm_id)
+        assert not after.suppressed
