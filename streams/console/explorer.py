@@ -6,7 +6,7 @@ from nicegui import run, ui
 from nicegui.events import GenericEventArguments
 
 from connectors.history.curves import Curve, find_place, score_curve, span, value_curve
-from streams.console.frame import axis_label, header
+from streams.console.frame import P_VALUE_LABEL, axis_label, header
 from streams.console.visit import Visit
 from streams.service import Service
 
@@ -137,7 +137,7 @@ class _View:
         self._chart.options.clear()
         self._chart.options.update(options)
         self._chart.update()
-        exact = "every stored row" if values.exact else "lowest and highest of every stretch"
+        exact = "every stored row" if values.exact else "not every row is kept or drawn; extremes are"
         self._shown.text = f"{len(values.times):,} points: {exact}"
 
 
@@ -175,7 +175,7 @@ def _options(
         "xAxis": [axis, {**axis, "gridIndex": 1}],
         "yAxis": [
             {"type": "value", "name": channel, "scale": True, **dim},
-            {"type": "log", "name": "p-value", "gridIndex": 1, "max": 1, **dim},
+            {"type": "log", "name": "p-value", "gridIndex": 1, "max": 1, **dim, "axisLabel": P_VALUE_LABEL},
         ],
         "dataZoom": [{"type": kind, "xAxisIndex": [0, 1]} for kind in ("inside", "slider")],
         "series": [

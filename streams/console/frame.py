@@ -9,9 +9,11 @@ from streams.console import views
 from streams.console.visit import Visit
 from streams.service import Service
 
-__all__ = ["REFRESH_SECONDS", "axis_label", "header"]
+__all__ = ["P_VALUE_LABEL", "REFRESH_SECONDS", "axis_label", "header"]
 
 REFRESH_SECONDS = 2.0
+P_VALUE_LABEL = {"color": "#bbb", ":formatter": "value => value < 0.001 ? value.toExponential(0) : value"}
+"""Labels of an axis of p-values, which span many powers of ten."""
 
 
 def axis_label(zone: str) -> str:

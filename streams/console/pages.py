@@ -12,7 +12,7 @@ from connectors.errors import HistoryError
 from streams.access.entrance import CONSOLE_PATH as PATH
 from streams.console import views
 from streams.console.explorer import explorer
-from streams.console.frame import REFRESH_SECONDS, axis_label, header
+from streams.console.frame import P_VALUE_LABEL, REFRESH_SECONDS, axis_label, header
 from streams.console.health import health_page
 from streams.console.visit import Visit
 from streams.errors import AlarmNotFoundError
@@ -25,7 +25,7 @@ _COLOURS = {
     "active_unacknowledged": "red", "active_acknowledged": "orange", "returned_unacknowledged": "amber",
     "shelved": "blue-grey", "out_of_service": "blue-grey", "normal": "green",
 }  # fmt: skip
-_COLUMNS = ("state", "severity", "asset", "stream", "started", "changed", "acknowledged_by")
+_COLUMNS = ("state", "severity", "what", "asset", "stream", "started", "changed", "acknowledged_by")
 _attached: list[FastAPI] = []
 
 
@@ -247,13 +247,13 @@ def _chart(curve: views.Curve, zone: str) -> dict[str, Any]:
         "animation": False,
         "tooltip": {"trigger": "axis", "axisPointer": {"label": {":formatter": f"p => ({axis_label(zone)})(p.value)"}}},
         "dataZoom": [{"type": "inside", "xAxisIndex": [0, 1]}, {"type": "slider", "xAxisIndex": [0, 1]}],
-        "grid": [{"left": 70, "right": 40, "top": top, "height": h} for top, h in (("6%", "45%"), ("62%", "18%"))],
+        "grid": [{"left": 70, "right": 40, "top": top, "height": h} for top, h in (("9%", "42%"), ("64%", "16%"))],
         # Both axes have the same ends: rows without a p-value are rows all the same.
         "xAxis": [{"type": "time", "axisLabel": label, **ends},
                   {"type": "time", "gridIndex": 1, "axisLabel": label, **ends}],
         "yAxis": [
             {"type": "value", "name": curve.channel, "scale": True, **dim},
-            {"type": "log", "name": "p-value", "gridIndex": 1, "max": 1, **dim},
+            {"type": "log", "name": "p-value", "gridIndex": 1, "max": 1, **dim, "axisLabel": P_VALUE_LABEL},
         ],
         "series": [
             {"type": "line", "name": curve.channel, "data": curve.points, "showSymbol": False,

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -18,9 +19,14 @@ __all__ = ["Curve", "alarm_rows", "asset_states", "clock", "curve_of", "health",
 
 _AROUND_NS = 10 * 60 * 10**9
 _MOST_POINTS = 2_000
+_ABOUT = {
+    "alarm.raised": "behaviour", "stream.silent": "silence", "part.flagged": "part", "sensor.fault": "sensor",
+    "comms.lost": "communication",
+}  # fmt: skip
+_WHAT: WeakKeyDictionary[Service, dict[str, str]] = WeakKeyDictionary()
 # The worst state of an asset's alarms is the asset's.
 _WORST = (
-    "active_unacknowledged", "active_acknowledged", "returned_unacknowledged", "out_of_service", "shelved", "normal",
+    "active_unacknowledged", "active_acknowledged", "returned_unacknowledged", "out_of_service", "suppressed_by_design", "shelved", "normal",
 )  # fmt: skip
 
 
@@ -70,11 +76,36 @@ def health(service: Service) -> dict[str, Any]:
 
 def alarm_rows(service: Service, zone: str) -> list[dict[str, Any]]:
     """Alarms as rows of a table, unacknowledged ones first, the newest change first among equals."""
+    conditions = service.pipeline.annunciator.conditions()
+    what = _what(service, [one.alarm_id for one in conditions])
     rows = [
-        {**condition_as_dict(one), "started": clock(one.started, zone), "changed": clock(one.changed, zone)}
-        for one in service.pipeline.annunciator.conditions()
+        {
+            **condition_as_dict(one),
+            "what": what.get(one.alarm_id, ""),
+            "started": clock(one.started, zone),
+            "changed": clock(one.changed, zone),
+        }
+        for one in conditions
     ]
     return sorted(rows, key=lambda row: not row["state"].endswith("unacknowledged"))
+
+
+def _what(service: Service, alarms: list[str]) -> dict[str, str]:
+    """What alarms are about, in a word or two; an alarm is about the same for all its life, so it is read once."""
+    known = _WHAT.setdefault(service, {})
+    unknown = [alarm for alarm in alarms if alarm not in known]
+    if unknown:
+        with service.history.cursor() as cursor:
+            rows = cursor.execute(
+                "SELECT alarm_id, arg_min(kind, transition_seq), arg_min(details->'$.attributes[0]', transition_seq) "
+                "FROM alarm_transitions WHERE list_contains(?, alarm_id) GROUP BY alarm_id",
+                [unknown],
+            ).fetchall()
+        known |= {
+            alarm: "odd event" if attribute else _ABOUT.get(kind, kind.replace(".", " "))
+            for alarm, kind, attribute in rows
+        }
+    return known
 
 
 def clock(ns: int, zone: str) -> str:
