@@ -14,6 +14,7 @@ from streams.console import views
 from streams.console.explorer import explorer
 from streams.console.frame import P_VALUE_LABEL, REFRESH_SECONDS, axis_label, header
 from streams.console.health import health_page
+from streams.console.remarks import remarks
 from streams.console.visit import Visit
 from streams.errors import AlarmNotFoundError
 from streams.service import Service
@@ -23,7 +24,8 @@ __all__ = ["PATH", "attach_console"]
 
 _COLOURS = {
     "active_unacknowledged": "red", "active_acknowledged": "orange", "returned_unacknowledged": "amber",
-    "shelved": "blue-grey", "out_of_service": "blue-grey", "normal": "green",
+    "shelved": "blue-grey", "out_of_service": "blue-grey", "suppressed_by_design": "blue-grey",
+    "normal": "green",
 }  # fmt: skip
 _COLUMNS = ("state", "severity", "what", "asset", "stream", "started", "changed", "acknowledged_by")
 _attached: list[FastAPI] = []
@@ -131,6 +133,7 @@ def _alarm(service: Service, alarm_id: str, visit: Visit) -> None:
     ui.label(condition.asset).classes("text-2xl")
     badge = ui.badge().classes("text-base").props("text-color=black")
     summary = ui.label().classes("text-lg")
+    said = ui.column().classes("gap-0")
     _actions(service, alarm_id, visit, lambda: refresh())  # noqa: PLW0108 - it is defined below
     reasons = ui.table(
         columns=[
@@ -160,6 +163,10 @@ def _alarm(service: Service, alarm_id: str, visit: Visit) -> None:
         if words is None:
             return
         summary.text = words["summary"]
+        said.clear()
+        with said:
+            for sentence in remarks(words, zone):
+                ui.label(sentence)
         reasons.rows = _reasons(words)
         reasons.update()
         curve = views.curve_of(service, words, now.started, None if now.active else now.changed)

@@ -26,7 +26,8 @@ _ABOUT = {
 _WHAT: WeakKeyDictionary[Service, dict[str, str]] = WeakKeyDictionary()
 # The worst state of an asset's alarms is the asset's.
 _WORST = (
-    "active_unacknowledged", "active_acknowledged", "returned_unacknowledged", "out_of_service", "suppressed_by_design", "shelved", "normal",
+    "active_unacknowledged", "active_acknowledged", "returned_unacknowledged", "out_of_service",
+    "suppressed_by_design", "shelved", "normal",
 )  # fmt: skip
 
 
