@@ -48,7 +48,16 @@ CHANGES = [
     {"streams": [stream(history={"keep": "notable", "surroundings_rows": 5})]},
     {"streams": [stream(detectors=["robust", "sub-pca"], silent_after=20)]},
     {"streams": [stream(detectors=["sub-pca"], early={})]},
-    {"streams": [stream(detectors=["robust"], sensors={"full_scale": {"flow": [-10, 10]}, "clear_rows": 5})]},
+    {
+        "streams": [
+            stream(
+                detectors=["robust"],
+                sensors={"full_scale": {"flow": [-10, 10]}, "clear_rows": 5},
+                silent_after="auto",
+                message={"quality": {"coding": "opc_da"}},
+            )
+        ]
+    },
 ]
 
 
