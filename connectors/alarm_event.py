@@ -1,6 +1,6 @@
 """The canonical alarm event: one JSON document, a pure function of an alarm transition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,15 @@ from tsad.annunciation import PriorityRule
 from tsad.lifecycle import AlarmCondition
 from tsad.quality.faults import SensorFault, words
 
-__all__ = ["ACTION_EVENTS", "EVENT_VERSION", "action_event", "alarm_event", "encode_event", "event_time"]
+__all__ = [
+    "ACTION_EVENTS",
+    "EVENT_VERSION",
+    "action_event",
+    "alarm_event",
+    "encode_event",
+    "event_time",
+    "similar_words",
+]
 
 ACTION_EVENTS = {
     "acknowledge": "alarm.acknowledged",
@@ -49,8 +57,13 @@ def event_time(ns: int) -> str:
     return f"{text}.{rest:09d}Z" if rest else f"{text}Z"
 
 
-def alarm_event(transition: AlarmTransition, rule: PriorityRule | None = None) -> Mapping[str, Any]:
+def alarm_event(
+    transition: AlarmTransition, rule: PriorityRule | None = None, like: Sequence[Mapping[str, Any]] = ()
+) -> Mapping[str, Any]:
     """The document that tells of a transition: ``type``, ``timestamp``, ``data``.
+
+    `like` are past episodes that it is like, with `episode_id`, `asset`, `started`, `ended` (ns UTC), `similarity`,
+    `label` and `comment`.
 
     Every other format is made from this one. Times are event times; nothing here depends on when it was made, so a
     retry and a replay carry the same bytes.
@@ -110,9 +123,23 @@ def alarm_event(transition: AlarmTransition, rule: PriorityRule | None = None) -
                 if transition.nearest_normal is None
                 else {"nearest_normal_window": event_time(transition.nearest_normal)}
             ),
-            "summary": _summary(transition),
+            **({"similar_episodes": [_similar(one) for one in like]} if like else {}),
+            "summary": _summary(transition) + (f"; {similar_words(like)}" if like else ""),
         },
     }
+
+
+def _similar(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {**one, "started": event_time(one["started"]), "ended": event_time(one["ended"])}
+
+
+def similar_words(like: Sequence[Mapping[str, Any]]) -> str:
+    """Past episodes that an alarm is like, in words; the first one that has a label is told, else the first."""
+    one = next((one for one in like if one["label"] is not None), like[0])
+    calls = {"true": "a real problem", "false": "a false alarm", "known": "a known event"}
+    why = f" ({one['comment']})" if one["comment"] else ""
+    label = "which has no label" if one["label"] is None else f"which was called {calls[one['label']]}{why}"
+    return f"like the episode of {event_time(one['started'])}, {label}"
 
 
 def _rationalised(rule: PriorityRule | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from connectors.history.interventions import InterventionRecord
 from connectors.service_event import flood_ended, flood_started
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.endpoint import Endpoint, deliveries_for
+from streams.episode_memory import EpisodeMemory, SimilarEpisode
 from streams.errors import AlarmNotFoundError
 from streams.gathering import calmed, due_again, judged, released
 from streams.intervention_desk import InterventionDesk
@@ -77,6 +78,8 @@ class Annunciator:
             self._conditions = load_conditions(cursor)
             self._flood = load_flood(cursor)
         self._newest: dict[str, int] = {}
+        self.memory = EpisodeMemory(history)
+        """What past episodes were like."""
         self._proposed: dict[str, AlarmCondition] = {}
         self._proposed_flood = self._flood
 
@@ -108,6 +111,7 @@ class Annunciator:
         commit, after it failed.
         """
         told = _Told(self._endpoints, self.now(), self.rule)
+        self.memory.begin()
         proposed: dict[str, AlarmCondition] = {}
         flood = self._flood
         quiet = 0
@@ -123,8 +127,9 @@ class Annunciator:
                 told.event(flood_started(judgement.flood, transition.time))
             flood = judgement.flood
             # The clearing that ends a one-shot shelving is told: receivers may have been told of the raising.
+            like = self.memory.take(transition)
             if judgement.told:
-                told.transition(transition)
+                told.transition(transition, like)
             else:
                 quiet += 1
             if judgement.began_to_chatter:
@@ -139,10 +144,12 @@ class Annunciator:
         self._proposed, self._proposed_flood = proposed, flood
         commit.conditions, commit.deliveries, commit.actions = list(proposed.values()), told.deliveries, told.records
         commit.flood = flood if flood != self._flood else None
+        commit.episodes = self.memory.ended()
         return quiet
 
     def taken(self) -> None:
         """The commit was written."""
+        self.memory.written()
         self._conditions |= self._proposed
         self._flood = self._proposed_flood
         self._proposed = {}
@@ -211,6 +218,8 @@ class Annunciator:
         said = self._desk.of_label(record, before.stream, before.asset)
         self._commit_action(after, record, said)
         self._desk.taken(said)
+        if record.label is not None:
+            self.memory.labelled(record.episode_id, record.label, record.comment)
         return after
 
     def _episode(self, condition: AlarmCondition, episode_id: str) -> str:
@@ -335,9 +344,9 @@ class _Told:
         self.deliveries: list[Delivery] = []
         self.records: list[ActionRecord] = []
 
-    def transition(self, transition: AlarmTransition) -> None:
-        """Tell of a transition."""
-        self.event(alarm_event(transition, self._rule(transition)))
+    def transition(self, transition: AlarmTransition, like: Sequence[SimilarEpisode] = ()) -> None:
+        """Tell of a transition, and of what it is like."""
+        self.event(alarm_event(transition, self._rule(transition), [asdict(one) for one in like]))
 
     def done(self, condition: AlarmCondition, record: ActionRecord) -> None:
         """Tell of what was done, and keep it in the trail."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from tsad.alarms import SEVERITIES, AlarmTransition
 
-__all__ = ["EpisodeSignature", "signature_of", "similarity"]
+__all__ = ["EpisodeSignature", "Moment", "moment_of", "signature_of", "similarity"]
 
 _CHANNELS, _DURATION, _SEVERITY, _SHAPE = 0.7, 0.1, 0.1, 0.1
 """Weights of the parts; set by judgement, not fitted to labels."""
@@ -43,24 +43,37 @@ class EpisodeSignature:
         return asdict(self)
 
 
-def signature_of(transitions: Sequence[AlarmTransition]) -> EpisodeSignature:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one transition tells of its episode; times in ns UTC, `shares` by channel and direction, or attribute."""
+
+    time: int
+    started: int
+    active: bool
+    severity: str
+    shares: tuple[tuple[str, float], ...]
+
+
+def moment_of(transition: AlarmTransition) -> Moment:
+    """What a transition tells of its episode."""
+    shares = [(f"{c.channel} {c.direction}", c.share) for c in transition.contributions]
+    shares += [(a.attribute, a.share) for a in transition.attributes]
+    return Moment(transition.time, transition.started, transition.state == "active", transition.severity, tuple(shares))
+
+
+def signature_of(moments: Sequence[Moment]) -> EpisodeSignature:
     """What the transitions of one episode, in order, say that it was like."""
-    telling = [t for t in transitions if t.contributions or t.attributes]
     shares: dict[str, float] = {}
-    for transition in telling:
-        if transition.state != "active" and len(telling) > 1:
-            continue  # what is left at the end is not what it was about
-        for c in transition.contributions:
-            key = f"{c.channel} {c.direction}"
-            shares[key] = shares.get(key, 0.0) + c.share
-        for a in transition.attributes:
-            shares[a.attribute] = shares.get(a.attribute, 0.0) + a.share
+    for moment in moments:
+        if moment.active:  # what is left at the end is not what it was about
+            for key, share in moment.shares:
+                shares[key] = shares.get(key, 0.0) + share
     total = sum(shares.values())
-    first, last = transitions[0], transitions[-1]
+    first, last = moments[0], moments[-1]
     length = (last.time - first.started) / 1e9
-    levels = [SEVERITIES.index(t.severity) for t in transitions]
-    worst = transitions[levels.index(max(levels))]
-    over = last.state == "normal"
+    levels = [SEVERITIES.index(one.severity) for one in moments]
+    worst = moments[levels.index(max(levels))]
+    over = not last.active
     growth = (worst.time - first.started) / 1e9 / length if over and length > 0 else 0.0
     return EpisodeSignature(
         {key: round(value / total, 6) for key, value in sorted(shares.items())} if total > 0 else {},

@@ -75,47 +75,56 @@ def expected(values, tmp_path_factory):
     return found
 
 
+LIVES = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.booleans(), st.booleans()), max_size=3)
+
+
 @pytest.mark.parametrize("which", range(len(CHANGES)))
-@profile(max_examples=5, deadline=None)
-@given(data=st.data())
-def test_dying_anywhere_around_a_label_changes_nothing(values, expected, tmp_path_factory, which, data):
-    label = data.draw(st.sampled_from(["true", "false"]))
+@profile(max_examples=8, deadline=None)
+@given(
+    label=st.sampled_from(["true", "false"]),
+    cut=st.integers(1, LABEL_AT - 1),
+    stored=st.tuples(st.booleans(), st.booleans()),
+    heeded=st.booleans(),
+    lives=LIVES,
+)
+def test_dying_anywhere_around_a_label_changes_nothing(
+    values, expected, tmp_path_factory, which, label, cut, stored, heeded, lives
+):
     path = tmp_path_factory.mktemp("lives") / "h.duckdb"
     with History(path) as history:
         worker = pipeline(history, which)
-        cut = data.draw(st.integers(1, LABEL_AT - 1))
         worker.handle([records(values, 0, cut)])
-        worker.commit(snapshot=data.draw(st.booleans()))
+        worker.commit(snapshot=stored[0])
         worker.handle([records(values, cut, LABEL_AT)])
-        worker.commit(snapshot=data.draw(st.booleans()))
+        worker.commit(snapshot=stored[1])
         said(worker, history, label)
-        if data.draw(st.booleans()):
+        if heeded:
             worker.commit(snapshot=False)
-    for _ in range(data.draw(st.integers(0, 3))):
+    for heeds, rows, commits, snapshot in lives:
         with History(path) as history:
             worker = pipeline(history, which)
-            # What was heeded is behind the stored state: nothing before it is read again.
             waits = bool(load_interventions(history.cursor(), waiting=True))
             start = worker.positions["plant", 0]
+            # What was heeded is stored with the state behind it: nothing before it is read again.
             assert waits or start >= LABEL_AT
-            if waits:
-                worker.handle([records(values, start, LABEL_AT)] if start < LABEL_AT else [])
-                if data.draw(st.booleans()):
-                    continue
-                worker.commit(snapshot=False)
+            if start < LABEL_AT:
+                worker.handle([records(values, start, LABEL_AT)])
+            if waits and not heeds:
+                continue
+            worker.commit(snapshot=False)
             start = worker.positions["plant", 0]
-            stop = start + data.draw(st.integers(1, 100))
-            worker.handle([records(values, start, stop)] if start < END else [])
-            if data.draw(st.booleans()):
-                worker.commit(snapshot=data.draw(st.booleans()))
+            if start < END:
+                worker.handle([records(values, start, start + rows)])
+            if commits:
+                worker.commit(snapshot=snapshot)
     with History(path) as history:
         worker = pipeline(history, which)
-        start = worker.positions["plant", 0]
-        if start < LABEL_AT:
-            worker.handle([records(values, start, LABEL_AT)])
+        if worker.positions["plant", 0] < LABEL_AT:
+            worker.handle([records(values, worker.positions["plant", 0], LABEL_AT)])
         worker.commit(snapshot=False)
         start = worker.positions["plant", 0]
-        worker.handle([records(values, start)] if start < len(values) else [])
+        if start < len(values):
+            worker.handle([records(values, start)])
         worker.commit(snapshot=True)
         assert all_of(history) == expected[which, label]
 
