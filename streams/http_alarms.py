@@ -34,9 +34,13 @@ class _Request(BaseModel):
 class AcknowledgeRequest(_Request):
     """Somebody has seen the alarm."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"by": "ann", "comment": "valve checked"}]})
+
 
 class ShelveRequest(_Request):
     """Keep an alarm quiet until a time, or for some minutes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"by": "ann", "comment": "cleaning", "minutes": 60}]})
 
     comment: Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
     until: AwareDatetime | None = None
@@ -47,19 +51,26 @@ class ShelveRequest(_Request):
 class ReasonRequest(_Request):
     """An action that needs a reason."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"by": "ann", "comment": "overhaul until Friday"}]})
+
     comment: Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
 
 
 class LabelRequest(_Request):
-    """What the newest episode was: a real problem, a false alarm, or a known event."""
+    """What an episode was: a real problem, a false alarm, or a known event."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"by": "ann", "label": "known", "comment": "planned restart"}]}
+    )
 
     label: Label
+    episode_id: Annotated[str | None, Field(max_length=64, description="default: the newest episode")] = None
 
 
 def condition_as_dict(condition: AlarmCondition) -> dict[str, Any]:
     """How an alarm stands, as JSON-ready values."""
     shown = asdict(condition)
-    for name in ("started", "changed", "shelved_until"):
+    for name in ("started", "changed", "shelved_until", "suppressed_until"):
         shown[name] = None if shown[name] is None else event_time(shown[name])
     return {"alarm_id": shown.pop("alarm_id"), "state": condition.state, **shown}
 
@@ -137,6 +148,11 @@ def alarm_router(service: Service) -> APIRouter:
         except AlarmNotFoundError as error:
             response.status_code = 404
             return {"error": str(error)}
+        condition = annunciator.condition(alarm_id)
+        shown["similar_episodes"] = [
+            {**asdict(one), "started": event_time(one.started), "ended": event_time(one.ended)}
+            for one in annunciator.memory.similar(alarm_id, condition.stream)
+        ]
         with service.history.cursor() as cursor:
             shown["transitions"] = _rows(
                 cursor.execute(
@@ -168,8 +184,10 @@ def alarm_router(service: Service) -> APIRouter:
 
     @router.post("/{alarm_id}/label")
     def label(alarm_id: str, request: LabelRequest, http: Request, response: Response) -> dict[str, Any]:
-        """Say what the newest episode was."""
-        action = Action("label", _by(http, request), request.comment, label=request.label)
+        """Say what an episode was; it changes what is learnt."""
+        action = Action(
+            "label", _by(http, request), request.comment, label=request.label, episode_id=request.episode_id
+        )
         return answered(response, lambda: annunciator.act(alarm_id, action))
 
     def simple(path: str, kind: Literal["unshelve", "return_to_service"], text: str) -> None:

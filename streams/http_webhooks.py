@@ -23,7 +23,9 @@ __all__ = ["ReplayRequest", "delivery_as_dict", "delivery_metrics", "entry_as_di
 class ReplayRequest(BaseModel):
     """Which deliveries to send again; conditions given together must all hold."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"endpoint": "control-room", "since": "2026-11-21T08:00:00Z"}]}
+    )
 
     webhook_ids: list[str] | None = None
     endpoint: str | None = None

@@ -5,7 +5,7 @@ The history file has one writer and, while that runs, no reader beside it. Analy
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,8 @@ from connectors.errors import HistoryError
 
 __all__ = ["EXPORTED", "Exported", "export_parquet"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_NS = 2**63 - 2
 _NAMED = "{table} t JOIN streams s USING (stream_id)"
 _WITH_ASSET = f"{_NAMED} JOIN series r USING (stream_id, series)"
 # Per table: its columns, where they come from, and the column of event time.
@@ -88,8 +90,8 @@ def export_parquet(
                 f'WHERE ($since IS NULL OR t."{time}" >= $since) AND ($until IS NULL OR t."{time}" < $until)'
             )
             for name, moment in (("since", since), ("until", until)):
-                # COPY takes no parameters; these are times that Python wrote.
-                text = "NULL" if moment is None else f"epoch_ms({round(moment.timestamp() * 1e3)})::TIMESTAMP_NS"
+                # COPY takes no parameters; these are numbers.
+                text = "NULL" if moment is None else f"make_timestamp_ns({_nanoseconds(moment)})"
                 query = query.replace(f"${name}", text)
             target = folder / table
             place = str(target).replace("'", "''")
@@ -101,3 +103,8 @@ def export_parquet(
     except (duckdb.Error, OSError) as error:
         raise HistoryError(f"{folder} cannot be written: {error}; choose another folder, or make room") from error
     return done
+
+
+def _nanoseconds(moment: datetime) -> int:
+    """Since 1970, as far as a 64-bit count reaches."""
+    return min(max((moment - _EPOCH) // timedelta(microseconds=1) * 1_000, -_LAST_NS), _LAST_NS)

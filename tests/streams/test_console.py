@@ -111,6 +111,7 @@ def test_a_name_that_is_html_is_a_name(page):
 def test_an_alarm_says_why_in_words_and_draws_its_channel(page):
     opened(page, "pump-0")
     expect(page.get_by_text(re.compile("^pump-0 behaves unusually, as odd as once in .*flow is"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^What each detector said: robust, (1 in|rarer)"))).to_be_visible()
     assert page.get_by_role("cell", name="100 %").count() == 1
     expect(page.locator("canvas").first).to_be_visible()
     expect(page.get_by_role("cell", name="alarm.raised, medium").first).to_be_visible()

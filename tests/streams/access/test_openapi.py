@@ -24,6 +24,7 @@ def api(tmp_path_factory):
             Configuration.model_validate(
                 document(
                     path,
+                    history={"path": str(path), "exports": str(path.parent / "exports")},
                     streams=[stream(detectors=["robust"]), event_stream(rate=None)],
                     http={"tokens": tokens, "requests_per_minute": 10**6, "hosts": ["testserver"]},
                 )
@@ -67,3 +68,7 @@ def test_the_description_names_every_door_and_how_to_come_in(api):
         if not operation.get("description")
     ]
     assert undescribed == []
+    bodies = [name for name in raw["components"]["schemas"] if name.endswith("Request")]
+    assert bodies
+    without = [name for name in bodies if not raw["components"]["schemas"][name].get("examples")]
+    assert without == []
