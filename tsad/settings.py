@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from tsad.calibration.episodes import AlarmPolicy
 from tsad.detectors.registry import create_detector
 from tsad.quality.settings import SensorSettings
-from tsad.setting_types import Duration, Frozen, parse_duration
+from tsad.setting_types import Duration, DurationOrAuto, Frozen, parse_duration
 from tsad.silence import ControllerSettings
 
 __all__ = [
@@ -105,7 +105,7 @@ class StreamSettings(Frozen):
         default="first", description="what counts when a channel reports more than once a step"
     )
     max_ahead: Duration = Field(default=300.0, description="event time ahead of arrival beyond which a record is bad")
-    silent_after: Duration | Literal["auto"] | None = Field(
+    silent_after: DurationOrAuto | None = Field(
         default=None, description="a series this far behind its peers is silent; auto: learnt by series"
     )
     controllers: ControllerSettings | None = Field(default=None, description="assets that fall silent together")

@@ -143,3 +143,12 @@ def test_silences_do_not_depend_on_batches_or_on_a_restart(data):
 def test_controllers_need_to_know_what_silence_is():
     with pytest.raises(ValueError, match="give silent_after"):
         StreamSettings(name="s", step=1, controllers={"depth": 1})
+
+
+@pytest.mark.parametrize("wrong", ["5 parsecs", -1, True, "never", [1]])
+def test_what_is_no_duration_is_refused_under_its_own_name(wrong):
+    with pytest.raises(ValueError, match="duration") as refused:
+        StreamSettings(name="s", step=1, silent_after=wrong)
+
+    assert {error["loc"] for error in refused.value.errors()} == {("silent_after",)}
+    assert StreamSettings(name="s", step=1, silent_after="2min").silent_after == 120

@@ -14,7 +14,7 @@ from tsad.quality.faults import UNIT_CHANGES
 from tsad.quality.sensors import SensorWatch
 from tsad.quality.settings import SensorSettings
 from tsad.series import SeriesTable
-from tsad.settings import AlarmSettings, StreamSettings
+from tsad.settings import AlarmSettings, EarlySettings, StreamSettings
 
 SECOND = 1_000_000_000
 START = 10**18
@@ -271,7 +271,7 @@ def engine():
         StreamSettings(
             name="pumps", step=1, train_rows=200, channels=CHANNELS, detectors=["robust", "sub-pca"],
             alarm=AlarmSettings(false_alarms_per_day=100, off_delay=10),
-            sensors=LOOSE.model_copy(update={"counters": ("temperature",)}),
+            sensors=LOOSE.model_copy(update={"counters": ("temperature",)}), early=EarlySettings(rows=100),
         )
     )  # fmt: skip
     for asset in ("a", "b"):
