@@ -171,7 +171,7 @@ def read_parts(path: Path, defects: Mapping[str, Defect]) -> LineResult:
         return LineResult()
     with duckdb.connect(str(path), read_only=True) as connection:
         rows = connection.execute(
-            "SELECT p.part_id, p.p_values, p.flagged, p.station, s.detectors, "
+            "SELECT p.part_id, p.p_values, p.flagged, p.station, s.detectors, p.scores, "
             "first_value(p.flagged) OVER (PARTITION BY part_id ORDER BY amendment) "
             "FROM parts p JOIN streams s USING (stream_id) "
             "QUALIFY row_number() OVER (PARTITION BY part_id ORDER BY amendment DESC) = 1"
@@ -180,9 +180,9 @@ def read_parts(path: Path, defects: Mapping[str, Defect]) -> LineResult:
     truth = [defects[part] for part, *_ in judged]
     bad = np.array([bool(one.kind) for one in truth], np.bool_)
     flagged = np.array([row[2] for row in judged], np.bool_)
-    smallest = {side: np.array([_smallest(row, side) for row in judged]) for side in ("images", "process")}
+    smallest = {side: _oddness([_oddest(row, side) for row in judged]) for side in ("images", "process")}
     false = int((flagged & ~bad).sum())
-    by_side = {side: _as_many(p_values, bad, false) for side, p_values in smallest.items()} | {"together": flagged}
+    by_side = {side: _as_many(odd, bad, false) for side, odd in smallest.items()} | {"together": flagged}
     kinds = np.array([one.kind for one in truth])
     known = [i for i in np.flatnonzero(flagged & bad) if truth[i].station is not None]
     return LineResult(
@@ -191,25 +191,34 @@ def read_parts(path: Path, defects: Mapping[str, Defect]) -> LineResult:
         planted=dict(Counter(kinds[bad].tolist())),
         found={side: dict(Counter(kinds[bad & chosen].tolist())) for side, chosen in by_side.items()},
         false=false,
-        amended=sum(row[2] != row[5] for row in judged),
+        amended=sum(row[2] != row[6] for row in judged),
         began_right=sum(judged[i][3] == truth[i].station for i in known),
         began_known=len(known),
     )
 
 
-def _smallest(row: tuple[Any, ...], side: str) -> float:
-    """The smallest p-value of a part's cameras or stations; 1 where they say nothing."""
-    _, p_values, _, _, streams, _ = row
+def _oddest(row: tuple[Any, ...], side: str) -> tuple[float, float]:
+    """The smallest p-value of a part's cameras or stations with its score; (1, 0) where they say nothing."""
+    _, p_values, _, _, streams, scores, _ = row
     own = [
-        p
-        for name, p in zip(streams, p_values or [None] * len(streams), strict=True)
+        (p, -score)
+        for name, p, score in zip(
+            streams, p_values or [None] * len(streams), scores or [0.0] * len(streams), strict=True
+        )
         if p is not None and name.startswith(_PREFIX) == (side == "process")
     ]
-    return min(own, default=1.0)
+    smallest = min(own, default=(1.0, 0.0))
+    return smallest[0], smallest[1]
 
 
-def _as_many(p_values: Any, bad: Any, false: int) -> Any:
-    """Flags of the parts below a cut at which no more than `false` good parts are flagged."""
-    good = np.sort(p_values[~bad])
+def _oddness(oddest: list[tuple[float, float]]) -> Any:
+    """Ranks from odd to usual: by p-value, and where those are equal, as the smallest are, by score."""
+    order = {pair: rank for rank, pair in enumerate(sorted(set(oddest)))}
+    return np.array([order[pair] for pair in oddest], float)
+
+
+def _as_many(oddness: Any, bad: Any, false: int) -> Any:
+    """Flags of the oddest parts, down to where no more than `false` good parts are flagged."""
+    good = np.sort(oddness[~bad])
     cut = good[false] if false < len(good) else np.inf
-    return p_values < cut
+    return oddness < cut
