@@ -144,3 +144,49 @@ def shaped(p, away, unit):
     """Whether it moves as much as before, in the new unit."""
     rms = math.sqrt(np.mean(np.diff(away) ** 2))
     return 0.5 <= rms / (abs(unit[1]) * p.step_rms) <= 2
+
+
+def naive_declared(values, flags, clear_rows):
+    """Changes, uint8[n, 2] of masked faults, and values as scored, of a current loop and a counter."""
+    changes, masked, scored = [], np.zeros(values.shape, np.uint8), np.full(values.shape, np.nan, np.float32)
+    signs, since, fault, quiet = [], 0, Fault.NONE, 0
+    for i, x in enumerate(values[:, 0]):
+        time = START + i * SECOND
+        sign = Fault.NONE
+        here = not np.isnan(x) and not flags[i] & RowFlag.IMPUTED
+        if here:
+            if x <= 3.6 or x >= 21:
+                sign = Fault.LOOP_FAILURE
+            elif x < 3.8 or x > 20.5:
+                sign = Fault.SATURATED
+            signs = [*signs, time] if sign else []
+            quiet = 0 if sign else quiet + 1
+            if len(signs) == 1 and not fault:
+                since = time
+            if not fault and len(signs) >= 3:
+                fault = sign
+                changes.append((i, "mA", fault.name.lower(), since, True))
+            elif fault and quiet >= clear_rows:
+                changes.append((i, "mA", fault.name.lower(), since, False))
+                fault = Fault.NONE
+        masked[i, 0] = fault or (Fault.SUSPECTED if sign or (not here and signs) else Fault.NONE)
+        scored[i, 0] = np.nan if masked[i, 0] else x
+    last, seen, fault, since, quiet = None, 0, Fault.NONE, 0, 0
+    for i, x in enumerate(values[:, 1]):
+        time = START + i * SECOND
+        if flags[i] & RowFlag.BREAK:
+            last = None
+        if not (np.isnan(x) or (flags[i] & (RowFlag.IMPUTED | RowFlag.HELD) and x == last)):
+            if last is not None and x >= last:
+                scored[i, 1] = (float(x) - float(last)) / (i - seen)
+                quiet += 1
+            elif last is not None:
+                masked[i, 1], quiet = Fault.COUNTER_RESET, 0
+                if not fault:
+                    fault, since = Fault.COUNTER_RESET, time
+                    changes.append((i, "counts", fault.name.lower(), since, True))
+            last, seen = x, i
+        if fault and quiet >= clear_rows:
+            changes.append((i, "counts", fault.name.lower(), since, False))
+            fault = Fault.NONE
+    return sorted(changes), masked, scored

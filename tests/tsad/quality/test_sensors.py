@@ -1,5 +1,7 @@
 """Faults of sensors: what is found, what is left alone, and that it depends on the order of rows alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from connectors.alarm_event import alarm_event
-from tests.tsad.quality.naive_sensors import naive_faults
+from tests.tsad.quality.naive_sensors import naive_declared, naive_faults
 from tsad.engine import StreamEngine
 from tsad.observations import ObservationBatch, RowBatch, RowFlag
 from tsad.quality.faults import UNIT_CHANGES
@@ -264,6 +266,51 @@ def test_the_kernel_equals_its_naive_twin(recording):
     assert found == expected
     np.testing.assert_array_equal(rows.faults, masked)
     np.testing.assert_array_equal(np.isnan(rows.values), np.isnan(values) | (masked > 0))
+
+
+@st.composite
+def loop_and_counter(draw):
+    """A current and a counter, with faults anywhere, and flags."""
+    rng = np.random.default_rng(draw(st.integers(0, 5)))
+    n = 120
+    values = np.stack([rng.uniform(4, 20, n), rng.integers(0, 3, n).cumsum()], axis=1).astype(np.float32)
+    for _ in range(draw(st.integers(0, 6))):
+        at, rows = draw(st.integers(0, n - 1)), draw(st.integers(1, 20))
+        if draw(st.booleans()):
+            values[at : at + rows, 0] = draw(st.sampled_from([3.5, 3.7, 20.7, 22, np.nan]))
+        elif draw(st.booleans()):
+            values[at:, 1] -= np.float32(draw(st.integers(1, 100)))
+        else:
+            values[at : at + rows, 1] = np.nan
+    flags = np.zeros(n, np.uint8)
+    for flag in (RowFlag.BREAK, RowFlag.IMPUTED, RowFlag.HELD):
+        flags[draw(st.lists(st.integers(0, n - 1), max_size=4))] |= np.uint8(flag)
+    return values, flags
+
+
+@profile(max_examples=80, deadline=None)
+@given(loop_and_counter(), st.lists(st.integers(0, 120), max_size=4))
+def test_what_is_declared_equals_its_naive_twin_however_it_is_cut(recording, cuts):
+    values, flags = recording
+    table = SeriesTable(["mA", "counts"])
+    table.add("pump")
+    settings = SensorSettings(current_loop=("mA",), counters=("counts",), clear_rows=4)
+    watch = SensorWatch(settings, table)
+    changes, masked, scored = naive_declared(values, flags, 4)
+
+    found, parts = [], []
+    whole = rows_of(values, flags=flags.copy())
+    edges = [0, *sorted(cuts), len(values)]
+    for start, stop in pairwise(edges):
+        state = {**watch.state(1, fitted=True), **watch.state(1, fitted=False)}
+        watch = SensorWatch(settings, table)
+        watch.restore(state)
+        rows, own = watch.judge_declared(whole.take(np.arange(start, stop)))
+        parts.append(rows)
+        found += [(c.row + start, c.fault.channel, c.fault.kind, c.fault.since, c.raised) for c in own]
+    assert sorted(found) == changes
+    np.testing.assert_array_equal(np.concatenate([p.faults for p in parts]), masked)
+    np.testing.assert_array_equal(np.concatenate([p.values for p in parts]), scored)
 
 
 def engine():
