@@ -24,6 +24,7 @@ from streams.configuration import masked
 from streams.errors import StreamsError
 from streams.http_alarms import alarm_router
 from streams.http_history import history_router
+from streams.http_learning import learning_router
 from streams.http_metrics import ServiceCollector
 from streams.http_parts import part_router
 from streams.http_webhooks import webhook_router
@@ -98,6 +99,7 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
     app.include_router(webhook_router(service))
     app.include_router(history_router(service))
     app.include_router(part_router(service))
+    app.include_router(learning_router(service))
     return app
 
 

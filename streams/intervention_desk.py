@@ -26,9 +26,9 @@ from tsad.engine import StreamEngine
 from tsad.interventions import Intervention, InterventionKind
 from tsad.maintenance import MaintenanceCover, MaintenancePlan, MaintenanceRule, MaintenanceWindow
 
-__all__ = ["InterventionDesk", "InterventionRefusedError"]
+__all__ = ["OPEN_END", "InterventionDesk", "InterventionRefusedError"]
 
-_OPEN_END = 2**62
+OPEN_END = 2**62
 """Ends a period that goes on, until the alarm clears."""
 
 _OF_LABEL = {"true": "bad", "known": "bad", "false": "false_alarm"}
@@ -80,7 +80,7 @@ class InterventionDesk:
             self.plans[one.stream].end(one.target, one.end)
         elif one.episode_id:
             self._followed.pop(one.episode_id, None)
-            if one.end == _OPEN_END:
+            if one.end == OPEN_END:
                 self._followed[one.episode_id] = one
 
     def cover(self, stream: str, asset: str, time: int) -> MaintenanceCover | None:
@@ -105,7 +105,7 @@ class InterventionDesk:
             return []
         with self.lock:
             self._number += 1
-        end = _OPEN_END if found[1] is None else found[1]
+        end = OPEN_END if found[1] is None else found[1]
         return [
             InterventionRecord(
                 self._number, record.at, _OF_LABEL[record.label], stream, asset, found[0], end, record.episode_id,

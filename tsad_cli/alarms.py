@@ -10,7 +10,7 @@ import typer
 from tsad_cli.daemon_client import TOKEN_VARIABLE, daemon_client
 from tsad_cli.output import AsJson
 
-__all__ = ["alarms"]
+__all__ = ["alarms", "ask"]
 
 alarms = typer.Typer(no_args_is_help=True, help="How alarms stand with their operators. Asks the running daemon.")
 
@@ -28,6 +28,11 @@ def _fail(message: object) -> typer.Exit:
 
 
 def _call(config: Path, method: str, path: str, **options: Any) -> Any:
+    """Ask the daemon about alarms."""
+    return ask(config, method, f"/alarms{path}", **options)
+
+
+def ask(config: Path, method: str, path: str, **options: Any) -> Any:
     """Ask the daemon.
 
     Raises
@@ -47,7 +52,7 @@ def _call(config: Path, method: str, path: str, **options: Any) -> Any:
         raise typer.Exit(2) from error
     try:
         with daemon_client(http) as client:
-            answer = client.request(method, f"/api/v1/alarms{path}", **options)
+            answer = client.request(method, f"/api/v1{path}", **options)
     except httpx.HTTPError as error:
         raise _fail(
             f"no daemon answers at {http.base_url} ({error}); start it with `tsad run`, or check http.port"
@@ -203,12 +208,57 @@ def label(
     config: _Configuration,
     alarm_id: _Alarm,
     what: Annotated[str, typer.Argument(metavar="true|false|known")],
+    episode: Annotated[str | None, typer.Option(help="Which; default: the newest.")] = None,
     by: _By = None,
     comment: _Comment = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what the newest episode was: a real problem, a false alarm, or a known event.
+    """Say what an episode was: a real problem, a false alarm, or a known event. It changes what is learnt.
 
     Example: tsad alarms label plant.yaml alm_3d498009635b5f77eea96baf false --comment "planned restart"
     """
-    _done(config, alarm_id, "label", by, {"label": what, "comment": comment}, as_json=as_json)
+    _done(config, alarm_id, "label", by, {"label": what, "comment": comment, "episode_id": episode}, as_json=as_json)
+
+
+@alarms.command("wanted")
+def wanted(
+    config: _Configuration,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """List the few episodes whose label would help most, and why.
+
+    Example: tsad alarms wanted plant.yaml --limit 3
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    found = ask(config, "GET", "/labels/wanted", params={"limit": limit})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    names = ("alarm_id", "episode_id", "asset", "stream", "started", "ended", "why")
+    table = Table(*(name.replace("_", " ") for name in names))
+    for one in found:
+        table.add_row(*(str(one[name]) for name in names))
+    Console().print(table)
+
+
+@alarms.command("bad-period")
+def bad_period(
+    config: _Configuration,
+    stream: Annotated[str, typer.Argument(help="Of which stream.")],
+    asset: Annotated[str, typer.Argument(help="Which asset.")],
+    start: Annotated[str, typer.Option(help="RFC 3339, with a zone.")],
+    end: Annotated[str, typer.Option(help="RFC 3339, with a zone.")],
+    reason: _Reason,
+    by: _By = None,
+) -> None:
+    """Declare that a period must never count as normal, whether there was an alarm or not.
+
+    Example: tsad alarms bad-period plant.yaml pumps pump-1 --start 2025-01-01T08:00:00Z
+    --end 2025-01-01T09:30:00Z --reason "worn seal"
+    """
+    body = {"stream": stream, "asset": asset, "start": start, "end": end, "reason": reason}
+    found = ask(config, "POST", "/bad-periods", json={"by": by or getpass.getuser(), **body})
+    typer.echo(f"change {found[0]['number']}: {asset} of {stream} from {found[0]['start']} to {found[0]['end']}")

@@ -15,6 +15,7 @@ from tsad_cli import (
     fit,
     fleet,
     history,
+    learning,
     parts,
     pretrain,
     report,
@@ -38,6 +39,8 @@ app = typer.Typer(
 app.command("run")(service.run)
 app.command("check")(service.check)
 app.add_typer(alarms.alarms, name="alarms")
+app.add_typer(learning.maintenance, name="maintenance")
+app.add_typer(learning.snapshots, name="snapshots")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("backtest")(backtest.backtest)

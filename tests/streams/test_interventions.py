@@ -20,7 +20,7 @@ LABEL_AT, END = 720, 800
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGES = [
     {"streams": [stream(detectors=["robust"])]},
-    {"streams": [stream(detectors=["patchbank", "robust"])]},
+    {"streams": [stream(detectors=[{"name": "patchbank", "options": {"ring_rows": 64}}, "robust"])]},
 ]
 
 
@@ -79,7 +79,7 @@ LIVES = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.booleans(), st
 
 
 @pytest.mark.parametrize("which", range(len(CHANGES)))
-@profile(max_examples=8, deadline=None)
+@profile(max_examples=6, deadline=None)
 @given(
     label=st.sampled_from(["true", "false"]),
     cut=st.integers(1, LABEL_AT - 1),

@@ -1,0 +1,169 @@
+"""The operator loop over HTTP: labels that are wanted, bad periods, maintenance, and changes with their undoing."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from connectors.alarm_event import event_time
+from connectors.errors import HistoryError
+from connectors.history.interventions import InterventionRecord, load_interventions, read_versions
+from streams.access.guard import principal_of
+from streams.intervention_desk import OPEN_END, InterventionRefusedError
+from streams.service import Service
+
+__all__ = ["change_as_dict", "learning_router"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    by: Annotated[str, Field(max_length=200, description="who does it; default: the token's holder")] = ""
+    reason: _Reason
+
+
+class BadPeriodRequest(_Request):
+    """A period of an asset that must never count as normal."""
+
+    stream: str
+    asset: str
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+class MaintenanceRequest(_Request):
+    """A time in which nothing is learnt and alarms are suppressed by design."""
+
+    streams: Annotated[list[str], Field(description="names; none: all")] = []
+    assets: Annotated[str, Field(description="a name, with * and ?")] = "*"
+    start: Annotated[AwareDatetime | None, Field(description="default: now")] = None
+    until: AwareDatetime
+
+
+class ReasonRequest(_Request):
+    """Something that needs who and why."""
+
+
+def change_as_dict(record: InterventionRecord, *, kept: bool) -> dict[str, Any]:
+    """What an operator said and what it changed, as JSON-ready values; `kept`: it can be rolled back."""
+    shown = asdict(record)
+    for name in ("at", "start", "end"):
+        shown[name] = None if shown[name] == OPEN_END else event_time(shown[name])
+    return {**shown, "waits": record.applied is None, "can_be_rolled_back": kept}
+
+
+def _ns(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _by(http: Request, request: _Request) -> str:
+    principal = principal_of(http.scope)
+    if principal is None and not request.by:
+        raise HTTPException(422, "by: say who does it")
+    return request.by if principal is None else principal.signature(request.by)
+
+
+def learning_router(service: Service) -> APIRouter:
+    """The routes of the operator loop under ``/api/v1``."""
+    router = APIRouter(prefix="/api/v1", tags=["learning"])
+    desk, annunciator = service.pipeline.desk, service.pipeline.annunciator
+
+    def answered(response: Response, run: Callable[[], list[InterventionRecord]]) -> Any:
+        try:
+            return [change_as_dict(one, kept=False) for one in run()]
+        except InterventionRefusedError as error:
+            response.status_code = 409
+            return {"error": str(error)}
+        except HistoryError as error:
+            response.status_code = 503
+            return {"error": str(error)}
+
+    @router.get("/labels/wanted")
+    def wanted(limit: Annotated[int, Query(ge=1, le=100)] = 5) -> list[dict[str, Any]]:
+        """The few episodes whose label would help most, and why."""
+        found = [asdict(one) for one in annunciator.memory.wanted(limit)]
+        return [{**one, "started": event_time(one["started"]), "ended": event_time(one["ended"])} for one in found]
+
+    @router.post("/bad-periods")
+    def bad_period(request: BadPeriodRequest, http: Request, response: Response) -> Any:
+        """Declare that a period must never count as normal."""
+        by, period = _by(http, request), (_ns(request.start), _ns(request.end))
+
+        def run() -> list[InterventionRecord]:
+            return desk.submit(
+                "bad", [request.stream], request.asset, period, by=by, reason=request.reason, at=annunciator.at()
+            )
+
+        return answered(response, run)
+
+    @router.get("/maintenance")
+    def maintenance() -> list[dict[str, Any]]:
+        """Declared maintenance that is not over, and what the configuration knows beforehand."""
+        at = annunciator.at()
+        declared = [
+            {
+                "number": one.number, "stream": stream, "assets": one.assets, "start": event_time(one.start),
+                "end": event_time(one.end), "reason": one.reason,
+            }
+            for stream, plan in desk.plans.items()
+            for one in list(plan.windows.values())
+            if one.end > at
+        ]  # fmt: skip
+        rules = service.configuration.alarms.maintenance
+        return declared + [{"number": None, **one.model_dump(mode="json", exclude_none=True)} for one in rules]
+
+    @router.post("/maintenance")
+    def declare(request: MaintenanceRequest, http: Request, response: Response) -> Any:
+        """Declare maintenance."""
+        by, at = _by(http, request), annunciator.at()
+        start = at if request.start is None else _ns(request.start)
+        streams = request.streams or list(desk.plans)
+
+        def run() -> list[InterventionRecord]:
+            return desk.submit(
+                "maintenance", streams, request.assets, (start, _ns(request.until)), by=by, reason=request.reason,
+                at=at,
+            )  # fmt: skip
+
+        return answered(response, run)
+
+    @router.post("/maintenance/{number}/end")
+    def end(number: int, request: ReasonRequest, http: Request, response: Response) -> Any:
+        """Let a declared maintenance end now."""
+        by = _by(http, request)
+        return answered(
+            response, lambda: [desk.end_maintenance(number, by=by, reason=request.reason, at=annunciator.at())]
+        )
+
+    @router.get("/changes")
+    def changes(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:
+        """What operators said that changed what is learnt, the newest first."""
+        with service.history.cursor() as cursor:
+            found = load_interventions(cursor, limit=limit)
+            kept = {one.number for one in read_versions(cursor)}
+        return [change_as_dict(one, kept=one.number in kept) for one in reversed(found)]
+
+    @router.get("/changes/{number}")
+    def change(number: int, response: Response) -> dict[str, Any]:
+        """One of them, with what it changed."""
+        with service.history.cursor() as cursor:
+            found = load_interventions(cursor, number=number)
+            kept = bool(read_versions(cursor, number))
+        if not found:
+            response.status_code = 404
+            return {"error": f"there is no change {number}; /api/v1/changes lists them"}
+        return change_as_dict(found[0], kept=kept)
+
+    @router.post("/changes/{number}/rollback")
+    def roll_back(number: int, request: ReasonRequest, http: Request, response: Response) -> Any:
+        """Put back what was learnt before a change."""
+        by = _by(http, request)
+        return answered(response, lambda: desk.roll_back(number, by=by, reason=request.reason, at=annunciator.at()))
+
+    return router
