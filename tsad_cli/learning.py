@@ -83,7 +83,7 @@ def list_maintenance(config: _Configuration, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    _table(found, ("number", "stream", "streams", "assets", "start", "end", "weekly", "reason"))
+    _table(found, ("number", "stream", "assets", "start", "end", "reason"))
 
 
 @maintenance.command("end")

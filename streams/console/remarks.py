@@ -24,7 +24,14 @@ def remarks(words: Mapping[str, Any], zone: str) -> list[str]:
     Left out, because the sensor is not to be trusted: flow (stuck).
     What each detector said: robust, 1 in 2,500.
     """
-    said = [_rationalised(words), _masked(words), _detectors(words), _normal(words, zone), _part(words)]
+    said = [
+        _rationalised(words),
+        _masked(words),
+        _detectors(words),
+        _normal(words, zone),
+        _similar(words, zone),
+        _part(words),
+    ]
     return [sentence for sentence in said if sentence]
 
 
@@ -58,8 +65,22 @@ def _normal(words: Mapping[str, Any], zone: str) -> str:
     when = words.get("nearest_normal_window")
     if when is None:
         return ""
-    ns = round(datetime.fromisoformat(when).timestamp()) * 10**9
-    return f"Of what is usual, this looks most like {clock(ns, zone)}."
+    return f"Of what is usual, this looks most like {_clock(when, zone)}."
+
+
+def _clock(when: str, zone: str) -> str:
+    return clock(round(datetime.fromisoformat(when).timestamp()) * 10**9, zone)
+
+
+def _similar(words: Mapping[str, Any], zone: str) -> str:
+    calls = {"true": "a real problem", "false": "a false alarm", "known": "a known event", None: "no label yet"}
+    found = [
+        f"{one['asset']} at {_clock(one['started'], zone)} ({calls[one['label']]}"
+        + (f": {one['comment']}" if one["comment"] else "")
+        + ")"
+        for one in words.get("similar_episodes", ())
+    ]
+    return f"Like earlier episodes: {'; '.join(found)}." if found else ""
 
 
 def _part(words: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What the console shows, read from the running service and its history: plain values, no widgets."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -147,6 +147,7 @@ def _transition(row: tuple[Any, ...], names: list[str]) -> AlarmTransition:
         told["part"] = PartEvidence(**fields)
     if (fault := details.get("fault")) is not None:
         told["fault"] = SensorFault(**fault)
+    told["nearest_normal"] = details.get("nearest_normal")
     told["masked"] = tuple(MaskedChannel(**one) for one in details.get("masked", ()))
     return AlarmTransition(**told)
 
@@ -170,7 +171,13 @@ def newest_words(service: Service, alarm_id: str) -> dict[str, Any] | None:
         )
         names = [column[0] for column in cursor.description or ()]
         row = cursor.fetchone()
-    return None if row is None else dict(alarm_event(_transition(row, names))["data"])
+    if row is None:
+        return None
+    transition = _transition(row, names)
+    memory = service.pipeline.annunciator.memory
+    # Of the whole stream, as things are labelled now; what was sent knew the same alarm's alone.
+    like = [asdict(one) for one in memory.similar(alarm_id, transition.stream)]
+    return dict(alarm_event(transition, None, like)["data"])
 
 
 def curve_of(service: Service, words: dict[str, Any], started: int, ended: int | None) -> Curve | None:

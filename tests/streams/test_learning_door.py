@@ -71,7 +71,8 @@ def test_maintenance_is_declared_listed_and_ended(daemon):
     shown = tsad("maintenance", "add", str(file), *words).stdout
     added = json.loads(shown[shown.index("[\n") :])[0]  # behind the daemon's own log
     made.heeded(added["number"])
-    assert "filter change" in tsad("maintenance", "list", str(file)).stdout
+    assert [one["reason"] for one in client.get("/api/v1/maintenance").json()] == ["filter change"]
+    assert "pump-*" in tsad("maintenance", "list", str(file)).stdout
     assert tsad("maintenance", "end", str(file), str(added["number"]), "--reason", "done").exit_code == 0
     again = tsad("maintenance", "end", str(file), str(added["number"]), "--reason", "done")
     assert (again.exit_code, "is over already" in again.stderr) == (1, True)
