@@ -190,9 +190,13 @@ def curve_of(service: Service, words: dict[str, Any], started: int, ended: int |
     started, ended
         The episode, ns UTC; None while it stands.
     """
-    if not words["contributions"]:
+    fault = words.get("fault") or {}
+    if words["contributions"]:
+        lead = words["contributions"][0]
+    elif fault.get("channel"):
+        lead = {"channel": fault["channel"], "lower": None, "upper": None, "expected": None}
+    else:
         return None
-    lead = words["contributions"][0]
     last = 2**62 if ended is None else ended + _AROUND_NS
     with service.history.cursor() as cursor:
         found = _points(cursor, words["stream"], words["asset"], lead["channel"], started - _AROUND_NS, last)
