@@ -16,7 +16,15 @@ WITHOUT_DATA = (
     "explorer",
     "latency",
 )
-WITH_DATA = ("false_alarms", "tsb_ad_protocol", "ape", "cold_start", "foundation_cold_start", "sensor_faults")
+WITH_DATA = (
+    "false_alarms",
+    "tsb_ad_protocol",
+    "ape",
+    "cold_start",
+    "foundation_cold_start",
+    "sensor_faults",
+    "operator_loop",
+)
 
 named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]
 for name in named or WITHOUT_DATA:
