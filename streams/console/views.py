@@ -177,7 +177,7 @@ def newest_words(service: Service, alarm_id: str) -> dict[str, Any] | None:
     memory = service.pipeline.annunciator.memory
     # Of the whole stream, as things are labelled now; what was sent knew the same alarm's alone.
     like = [asdict(one) for one in memory.similar(alarm_id, transition.stream)]
-    return dict(alarm_event(transition, None, like)["data"])
+    return dict(alarm_event(transition, service.pipeline.annunciator.rule(transition), like)["data"])
 
 
 def curve_of(service: Service, words: dict[str, Any], started: int, ended: int | None) -> Curve | None:
