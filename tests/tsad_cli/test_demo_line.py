@@ -59,8 +59,8 @@ def test_sides_are_compared_at_the_same_number_of_good_parts(tmp_path):
         for number, (p_values, first, last, _) in enumerate([*parts, parts[0]]):
             for amendment, flagged in enumerate((first, last)):
                 connection.execute(
-                    "INSERT INTO parts VALUES (1, ?, ?, true, make_timestamp_ns(0), [1.0, 1.0, 1.0], ?, 0.1, 'cauchy', ?, ?, "
-                    "[], ?, 'c0', NULL, 1, false)",
+                    "INSERT INTO parts VALUES (1, ?, ?, true, make_timestamp_ns(0), [1.0, 1.0, 1.0], ?, 0.1, 'cauchy', "
+                    "?, ?, [], ?, 'c0', NULL, 1, false)",
                     [f"p{number}", amendment, list(p_values), PRESS, flagged, PRESS],
                 )
     # p6 is a part of the clean ones: it counts for nothing.
