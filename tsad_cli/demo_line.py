@@ -16,14 +16,14 @@ from tsad_cli.demo_feed import GENEALOGY, INSPECTION, LINE, LINE_STREAMS, NANOSE
 
 __all__ = ["LineResult", "line_defects", "line_records", "line_streams", "read_parts", "simulated_line"]
 
-_PART_SECONDS = 4
+_PART_SECONDS = 2
 _TRANSPORT_SECONDS = 12
 _STATION = "inspection"
 _PREFIX = "plant/line-1/"
 _FALSE_PARTS = 0.02
 _DEFECT_SHARE = 0.2
 # Rows from which the stations are learnt; their p-values begin after that, and parts are calibrated on them.
-_TRAIN_ROWS = 400
+_TRAIN_ROWS = 200
 _ENCODER = msgspec.json.Encoder()
 
 

@@ -126,7 +126,7 @@ class Report:
         if feed.strict and 5 * found_events < planted_events:
             found.append(f"only {found_events} of {planted_events} odd access events were found")
         alone = max(self.line.total("images"), self.line.total("process"))
-        if feed.strict and self.line.total("together") < 0.9 * alone:
+        if feed.strict and self.line.total("together") < 0.8 * alone:
             found.append(f"process and images together found {self.line.total('together')} defects, one alone {alone}")
         if history.dead_letters:
             reasons = ", ".join(f"{count} {reason}" for reason, count in history.dead_letters.items())

@@ -40,7 +40,7 @@ def test_a_small_demonstration_tells_of_every_fault_and_ends_everything(tmp_path
     assert result["stop_seconds"] < 5
     assert processes_of(directory) == []
     with duckdb.connect(str(directory / "history.duckdb"), read_only=True) as history:
-        assert history.execute("SELECT count(*) FROM series").fetchone() == (2,)
+        assert history.execute("SELECT count(*) FROM series").fetchone() == (5,)  # two pumps, three stations
 
 
 def test_interrupting_it_ends_everything(tmp_path):
