@@ -37,8 +37,8 @@ def test_every_part_is_told_by_its_stations_and_cameras_within_the_time(line):
 
 
 def test_the_daemon_calibrates_on_no_more_parts_than_are_clean(line):
-    joining = line_streams(300 * 4)[-1]["joining"]
-    assert 0 < joining["train_parts"] < 300
+    joining = line_streams(1200)[-1]["joining"]
+    assert 0 < joining["train_parts"] < simulated_line(2000, 1200, seed=0).settings.clean_parts
 
 
 def test_sides_are_compared_at_the_same_number_of_good_parts(tmp_path):
