@@ -21,6 +21,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
 
 
+def _example(**values: str) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [{"by": "ann", **values}]})
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -31,6 +35,10 @@ class _Request(BaseModel):
 class BadPeriodRequest(_Request):
     """A period of an asset that must never count as normal."""
 
+    model_config = _example(
+        stream="pumps", asset="pump-1", start="2026-11-21T08:00:00Z", end="2026-11-21T09:30:00Z", reason="worn seal"
+    )
+
     stream: str
     asset: str
     start: AwareDatetime
@@ -40,6 +48,8 @@ class BadPeriodRequest(_Request):
 class MaintenanceRequest(_Request):
     """A time in which nothing is learnt and alarms are suppressed by design."""
 
+    model_config = _example(assets="line-1/*", until="2026-11-21T18:00:00Z", reason="filter change")
+
     streams: Annotated[list[str], Field(description="names; none: all")] = []
     assets: Annotated[str, Field(description="a name, with * and ?")] = "*"
     start: Annotated[AwareDatetime | None, Field(description="default: now")] = None
@@ -48,6 +58,8 @@ class MaintenanceRequest(_Request):
 
 class ReasonRequest(_Request):
     """Something that needs who and why."""
+
+    model_config = _example(reason="the label was wrong")
 
 
 def change_as_dict(record: InterventionRecord, *, kept: bool) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def test_the_console_and_every_format_can_tell_of_a_part(batches, tmp_path):
             "SELECT alarm_id, asset FROM alarm_transitions WHERE kind = 'part.flagged'"
         ).fetchall()
         bodies = cursor.execute("SELECT body FROM outbox WHERE event_type LIKE 'part.%'").fetchall()
-        words = newest_words(SimpleNamespace(history=history), alarm_id)
+        words = newest_words(SimpleNamespace(history=history, pipeline=worker), alarm_id)
     assert words["part_id"] == part_id
     assert words["summary"].startswith(f"part {part_id} ")
     options = {"routing_key": "r" * 32, "source": "urn:tsad"}

@@ -14,9 +14,6 @@ from connectors.sources.confluent import ConfluentSource
 from connectors.sources.kafka import KafkaSource
 from tests.conftest import Broker, _binary, free_port
 
-# kafka-python leaves the sockets of refused connections to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 class TlsProxy:
     """Ends TLS on one port of loopback and hands the bytes on to another."""
