@@ -41,6 +41,15 @@ ACTION_EVENTS = {
 EVENT_VERSION = 1
 """Rises when a field changes its meaning or goes; fields may be added without."""
 
+_STANDS = {
+    "normal": "has cleared",
+    "returned_unacknowledged": "has cleared",
+    "active_unacknowledged": "still stands",
+    "active_acknowledged": "still stands",
+    "shelved": "is shelved now",
+    "out_of_service": "is out of service now",
+    "suppressed_by_design": "is suppressed by design now",
+}
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -194,7 +203,7 @@ def _action_summary(condition: AlarmCondition, record: ActionRecord) -> str:
         "comment": "was commented on",
         "label": f"was labelled {record.label}",
         "hold": "is not told one by one any more",
-        "release": "is told again and still stands",
+        "release": f"is told again and {_STANDS[record.state]}",
         "suppress": "is suppressed by design: maintenance",
         "remind": "still stands, and nobody has acknowledged it",
     }[record.kind]

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from connectors.alarm_event import alarm_event
 from connectors.history.database import History
-from connectors.history.standing import newest_transitions
+from connectors.history.transitions import newest_transitions
 from connectors.service_event import endpoint_disabled
 from connectors.webhooks import Endpoint, Outbox, WebhookEndpoint
 from connectors.webhooks.alertmanager import AlertmanagerResender, Standing
@@ -22,20 +22,21 @@ _LATELY = 15 * 60 * 10**9
 def standing_alarms(
     annunciator: Annunciator, history: History, outbox: Outbox, endpoints: Sequence[Endpoint]
 ) -> list[Standing]:
-    """All alarms that are active, those that ended within a quarter of an hour, and endpoints that are switched off.
+    """All alarms that stand, those that ended within a quarter of an hour, and endpoints that are switched off.
 
-    An alarm that is shelved or out of service does not fire.
+    An alarm that is shelved, out of service or suppressed does not fire; one that chatters fires until it has calmed.
     """
     now = round(annunciator.now().timestamp() * 1e9)
-    conditions = {one.alarm_id: one for one in annunciator.conditions() if one.active or now - one.changed < _LATELY}
+    conditions = {
+        one.alarm_id: one for one in annunciator.conditions() if one.active or one.fires or now - one.changed < _LATELY
+    }
+    firing = [key for key, one in conditions.items() if one.fires]
     with history.cursor() as cursor:
-        transitions = newest_transitions(cursor, conditions.keys())
+        transitions = {one.alarm_id: one for one in newest_transitions(cursor, conditions.keys())}
+        transitions |= {one.alarm_id: one for one in newest_transitions(cursor, firing, active=True)}
     found = [
-        Standing(
-            alarm_event(one, annunciator.rule(one)),
-            conditions[one.alarm_id].active and conditions[one.alarm_id].announces,
-        )
-        for one in transitions
+        Standing(alarm_event(one, annunciator.rule(one)), conditions[one.alarm_id].fires)
+        for one in transitions.values()
     ]
     addresses = {endpoint.name: endpoint.masked_url for endpoint in endpoints}
     return found + [

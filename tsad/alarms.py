@@ -1,7 +1,7 @@
 """Alarms: episodes that need a person, with what they are about, as deterministic records."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -171,10 +171,6 @@ class AlarmTransition:
     fault: SensorFault | None = None
     masked: tuple[MaskedChannel, ...] = ()
     nearest_normal: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields as JSON-ready values."""
-        return asdict(self)
 
 
 class AlarmBook:

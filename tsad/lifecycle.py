@@ -162,6 +162,16 @@ class AlarmCondition:
         return not (self.out_of_service or self.shelved_until is not None or self.held) and not self.suppressed
 
     @property
+    def fires(self) -> bool:
+        """Whether receivers that are told states, not steps, are told that it stands.
+
+        One that chatters stands for as long as it does so, whichever way it is just now.
+        """
+        if self.held == "chattering":
+            return replace(self, held="").announces
+        return self.active and self.announces
+
+    @property
     def suppressed(self) -> bool:
         """Whether it is kept quiet because of maintenance."""
         return self.suppressed_until is not None

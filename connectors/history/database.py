@@ -1,6 +1,5 @@
 """The history file: one writer, one transaction for everything that a stretch of records led to."""
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ from connectors.history.interventions import (
 )
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
 from connectors.history.stored_snapshots import StoredSnapshot, load_snapshots, write_snapshots
+from connectors.history.transitions import write_transitions
 from connectors.sources.base import Position
 from connectors.webhooks.deliveries import Delivery
 from connectors.webhooks.outbox import enqueue
@@ -39,14 +39,6 @@ _AGEING = {
     "samples": "time", "rollups": "minute", "events": "time", "inspections": "time", "genealogy": "time",
     "parts": "time",
 }  # fmt: skip
-
-_TRANSITION_COLUMNS = (
-    "alarm_id", "episode_id", "transition_seq", "kind", "stream", "asset", "state", "previous_state", "severity",
-    "time", "started", "score", "threshold", "p_value", "one_in_days",
-)  # fmt: skip
-
-
-_TRANSITION_DETAILS = ("contributions", "verdicts", "attributes", "part", "fault", "masked", "nearest_normal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +227,7 @@ class History:
                 "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
                 [[stream, series, asset, list(channels)] for stream, series, asset, channels in commit.series],
             )
-        if commit.transitions:
-            self._write_transitions(connection, commit.transitions)
+        write_transitions(connection, commit.transitions)
         write_conditions(connection, commit.conditions)
         write_actions(connection, commit.actions)
         if commit.flood is not None:
@@ -259,21 +250,6 @@ class History:
                 "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
                 [[topic, partition, offset] for (topic, partition), offset in commit.positions.items()],
             )
-
-    @staticmethod
-    def _write_transitions(connection: duckdb.DuckDBPyConnection, transitions: Iterable[AlarmTransition]) -> None:
-        rows = [transition.as_dict() for transition in transitions]
-        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in _TRANSITION_COLUMNS}
-        columns["time"] = pa.array(columns["time"], pa.timestamp("ns"))
-        columns["started"] = pa.array(columns["started"], pa.timestamp("ns"))
-        for name in ("score", "threshold", "p_value", "one_in_days"):
-            columns[name] = pa.array(columns[name], pa.float64())
-        columns["details"] = [json.dumps({name: row[name] for name in _TRANSITION_DETAILS}) for row in rows]
-        columns["partition"] = [row["partition"] for row in rows]
-        columns["record_offset"] = [row["offset"] for row in rows]
-        connection.register("commit_rows", pa.table(columns))
-        connection.execute("INSERT INTO alarm_transitions SELECT * FROM commit_rows")
-        connection.unregister("commit_rows")
 
     def unpublished_dead_letters(self, limit: int) -> list[DeadLetter]:
         """Dead letters that have not been copied to their topic yet, oldest first."""

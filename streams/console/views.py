@@ -1,6 +1,5 @@
 """What the console shows, read from the running service and its history: plain values, no widgets."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +9,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from connectors.alarm_event import alarm_event
+from connectors.history.transitions import newest_transitions
 from streams.http_alarms import condition_as_dict
 from streams.service import Service
-from tsad.alarms import AlarmTransition, Contribution, OddAttribute, PartEvidence, Verdict
-from tsad.quality.faults import MaskedChannel, SensorFault
 
 __all__ = ["Curve", "alarm_rows", "asset_states", "clock", "curve_of", "health", "newest_words", "timeline"]
 
@@ -134,46 +132,13 @@ def asset_states(service: Service) -> list[tuple[str, str, str]]:
     return sorted(((*key, state) for key, state in found.items()), key=lambda one: (_WORST.index(one[2]), one[:2]))
 
 
-def _transition(row: tuple[Any, ...], names: list[str]) -> AlarmTransition:
-    told = dict(zip(names, row, strict=True))
-    details = json.loads(told.pop("details"))
-    told["contributions"] = tuple(Contribution(**one) for one in details["contributions"])
-    told["verdicts"] = tuple(Verdict(**one) for one in details["verdicts"])
-    told["attributes"] = tuple(
-        OddAttribute(**{**one, "expected": tuple(map(tuple, one["expected"]))}) for one in details.get("attributes", ())
-    )
-    if (part := details.get("part")) is not None:
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in part.items()}
-        told["part"] = PartEvidence(**fields)
-    if (fault := details.get("fault")) is not None:
-        told["fault"] = SensorFault(**fault)
-    told["nearest_normal"] = details.get("nearest_normal")
-    told["masked"] = tuple(MaskedChannel(**one) for one in details.get("masked", ()))
-    return AlarmTransition(**told)
-
-
-_TRANSITION = (
-    "SELECT kind, alarm_id, episode_id, transition_seq, stream, asset, state, previous_state, severity, "
-    "epoch_ns(time) AS time, epoch_ns(started) AS started, score, threshold, p_value, one_in_days, details, partition, "
-    'record_offset AS "offset" FROM alarm_transitions '
-)
-
-
 def newest_words(service: Service, alarm_id: str) -> dict[str, Any] | None:
     """The event of the newest transition that says why the alarm was raised; None where there is none."""
     with service.history.cursor() as cursor:
-        cursor.execute(
-            _TRANSITION
-            + "WHERE alarm_id = ? AND kind NOT IN ('alarm.cleared', 'stream.resumed', 'part.closed', 'part.released', "
-            "'sensor.cleared', 'comms.restored') "
-            "ORDER BY transition_seq DESC LIMIT 1",
-            [alarm_id],
-        )
-        names = [column[0] for column in cursor.description or ()]
-        row = cursor.fetchone()
-    if row is None:
+        found = newest_transitions(cursor, [alarm_id], active=True)
+    if not found:
         return None
-    transition = _transition(row, names)
+    (transition,) = found
     memory = service.pipeline.annunciator.memory
     # Of the whole stream, as things are labelled now; what was sent knew the same alarm's alone.
     like = [asdict(one) for one in memory.similar(alarm_id, transition.stream)]

@@ -151,8 +151,21 @@ def test_a_chattering_alarm_is_told_so_once_and_again_when_it_is_calm(plant):
     p.wait(1)
     assert p.told() == sorted([("released", "p")])
     assert p.bodies["released", "p"]["state"] == "active_unacknowledged"
+    assert p.bodies["released", "p"]["summary"].startswith("p is told again and still stands ")
     p.step("cleared", "p")
     assert p.told() == sorted([("cleared", "p")])
+
+
+def test_one_that_has_cleared_by_the_time_it_is_calm_is_not_said_to_stand(plant):
+    p = plant(chattering=ChatteringSettings(times=2, within=60, calm=300))
+    p.step("raised", "p")
+    p.step("cleared", "p")
+    p.step("raised", "p")
+    p.step("cleared", "p")
+    p.told()
+    p.wait(300)
+    assert p.told() == [("released", "p")]
+    assert p.bodies["released", "p"]["summary"].startswith("p is told again and has cleared ")
 
 
 def test_what_nobody_has_seen_is_told_again_until_somebody_has(plant):

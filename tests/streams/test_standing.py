@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from connectors.history.database import Commit, History
-from connectors.history.standing import newest_transitions
 from connectors.sources.base import RecordBatch
 from connectors.sources.memory import MemorySource
 from connectors.webhooks import Attempt, Outbox, Outcome, ScriptedAnswer, WebhookReceiver, deliveries_for
+from streams.annunciator import Annunciator
 from streams.configuration import Configuration
 from streams.http import HttpServer, create_application
 from streams.pipeline import Pipeline
 from streams.service import Service
 from streams.standing import standing_alarms
 from tests.streams.plant import SECRET, START, document, messages, stream
+from tsad.alarms import AlarmBook
+from tsad.annunciation import AnnunciationSettings, ChatteringSettings
 from tsad.lifecycle import Action
 
 NOW = datetime.fromtimestamp(START / 1000 + 300, UTC)
@@ -94,16 +96,32 @@ def test_one_that_is_kept_quiet_does_not_fire_and_fires_again_when_put_back(plan
     assert stands(history, worker)["pump-0"].firing
 
 
-def test_transitions_are_read_back_as_they_were_written(plant):
+def test_one_that_chatters_fires_until_it_has_calmed_down(plant):
     history, worker, _ = plant
-    with history.cursor() as cursor:
-        assert newest_transitions(cursor, []) == []
-        ids = [one.alarm_id for one in worker.annunciator.conditions()]
-        found = newest_transitions(cursor, ids)
-        written = dict(
-            cursor.execute("SELECT alarm_id, max(transition_seq) FROM alarm_transitions GROUP BY 1").fetchall()
-        )
-    assert {one.alarm_id: one.transition_seq for one in found} == written
+    book = AlarmBook("pumps")
+    annunciator = Annunciator(
+        history, (), settings=AnnunciationSettings(chattering=ChatteringSettings(times=2)), now=worker.annunciator.now
+    )
+
+    def step(kind, second):
+        transition = book.step(kind, "pump-9", "anomaly", START * 10**6 + second * 10**9, (0, second), severity="low")
+        commit = Commit(transitions=[transition])
+        annunciator.take([transition], commit)
+        history.commit(commit)
+        annunciator.taken()
+        outbox = Outbox(history.cursor, history.write_lock)
+        (one,) = [
+            one for one in standing_alarms(annunciator, history, outbox, ()) if one.event["data"]["asset"] == "pump-9"
+        ]
+        return one.firing, one.event["type"]
+
+    assert step("alarm.raised", 1) == (True, "alarm.raised")
+    assert step("alarm.cleared", 2) == (False, "alarm.cleared")
+    assert step("alarm.raised", 3) == (True, "alarm.raised")
+    # Told as an alarm that was raised, since that is what it is about.
+    assert step("alarm.cleared", 4) == (True, "alarm.raised")
+    annunciator.act(book.alarm_id("pump-9", "anomaly"), Action("take_out_of_service", "ann", "overhaul"))
+    assert step("alarm.raised", 5) == (False, "alarm.raised")
 
 
 def switch_off(endpoints):
