@@ -8,7 +8,10 @@ waiting, a crash after it finds it heeded.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
+
+import numpy.typing as npt
+import structlog
 
 from connectors.history.conditions import ActionRecord
 from connectors.history.database import Commit, History
@@ -27,6 +30,8 @@ from tsad.interventions import Intervention, InterventionKind
 from tsad.maintenance import MaintenanceCover, MaintenancePlan, MaintenanceRule, MaintenanceWindow
 
 __all__ = ["OPEN_END", "InterventionDesk", "InterventionRefusedError"]
+
+_log = structlog.get_logger(__name__)
 
 OPEN_END = 2**62
 """Ends a period that goes on, until the alarm clears."""
@@ -68,6 +73,8 @@ class InterventionDesk:
         self._heeded: list[InterventionRecord] = []
         self._versions: list[LearntVersion] = []
         self._followed: dict[str, InterventionRecord] = {}
+        # By stream that is learnt anew, the newest word that was about what it had learnt before.
+        self._void: dict[str, int] = {}
         for one in known:
             self._note(one)
 
@@ -202,8 +209,7 @@ class InterventionDesk:
         HistoryError
             It cannot be written now.
         """
-        with self._history.cursor() as cursor:
-            versions = read_versions(cursor, number)
+        versions = self._kept(number)
         if not versions:
             raise InterventionRefusedError(
                 f"nothing is kept from before change {number}; `tsad snapshots list` shows what is"
@@ -217,18 +223,44 @@ class InterventionDesk:
                 )
             ]
 
+    def _kept(self, number: int | None) -> list[LearntVersion]:
+        """What is kept from before a change, and can be put back."""
+        with self._history.cursor() as cursor:
+            found = read_versions(cursor, number)
+        return [one for one in found if one.number > self._void.get(one.stream, 0)]
+
     # ------------------------------------------------------------------------------------------------ the worker's side
+
+    def relearnt(self, streams: Iterable[str], commit: Commit) -> None:
+        """These streams are learnt anew: what they had learnt before fits no longer, and goes with this commit."""
+        self._void |= dict.fromkeys(streams, self._number)
+        commit.relearnt += streams
+
+    def catch_up(self, at: int) -> None:
+        """Follow alarms that cleared before a crash, but whose rest of the period was not heeded by then."""
+        with self._history.cursor() as cursor:
+            ended = cursor.execute(
+                "SELECT episode_id, epoch_ns(ended) FROM episodes WHERE list_contains(?, episode_id) AND "
+                "ended IS NOT NULL ORDER BY ended, episode_id",
+                [list(self._followed)],
+            ).fetchall()
+        for episode_id, end in ended:
+            self._follow_to(episode_id, end, at)
 
     def follow(self, transition: AlarmTransition, at: int) -> None:
         """An alarm that was labelled while it stood is over: the rest of its period is heeded too."""
         if transition.state == "active" or transition.episode_id not in self._followed:
             return
+        self._follow_to(transition.episode_id, transition.time, at)
+
+    def _follow_to(self, episode_id: str, end: int, at: int) -> None:
         with self.lock:
-            said = self._followed.pop(transition.episode_id)
+            said = self._followed.pop(episode_id)
             self._number += 1
             rest = replace(
-                said, number=self._number, at=at, end=transition.time, reason=f"{said.reason} (the alarm is over)"
-            )
+                said, number=self._number, at=at, end=end, reason=f"{said.reason} (the alarm is over)",
+                applied=None, effects=None,
+            )  # fmt: skip
             self._waiting.append(rest)
 
     def heed(self, engines: Mapping[str, StreamEngine], positions: Mapping[Position, int]) -> bool:
@@ -246,13 +278,19 @@ class InterventionDesk:
         return bool(self._heeded)
 
     def _learn(self, engine: StreamEngine, record: InterventionRecord) -> list[dict[str, object]]:
-        learnt = {}
+        learnt: Mapping[str, npt.NDArray[Any]] = {}
         if record.kind == "restore":
-            with self._history.cursor() as cursor:
-                found = [one for one in read_versions(cursor, record.target) if one.asset == record.asset] + [
-                    one for one in self._versions if (one.number, one.asset) == (record.target, record.asset)
-                ]
-            learnt = arrays_from_bytes(found[0].arrays) if found else {}
+            found = [
+                one for one in [*self._kept(record.target), *self._versions]
+                if (one.number, one.asset) == (record.target, record.asset)
+            ]  # fmt: skip
+            if not found:
+                _log.warning(
+                    "nothing is kept from before a change any more; it is not taken back",
+                    change=record.target, stream=record.stream, asset=record.asset,
+                )  # fmt: skip
+                return []
+            learnt = arrays_from_bytes(found[0].arrays)
         number = record.target if record.kind == "end_maintenance" else record.number
         # A window's end is not part of it; the engine's periods hold both ends.
         end = record.end - (record.kind == "maintenance")

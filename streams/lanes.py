@@ -89,6 +89,9 @@ class CommittedLane(Protocol):
 class StatefulLane(Lane, Protocol):
     """A lane that learns, and so has a state to be continued from."""
 
+    def engines(self) -> dict[str, StreamEngine]:
+        """The engines that operators' words are for, by their streams' names."""
+
     @property
     def fit_count(self) -> int:
         """How much has been learnt: series, or models."""
@@ -215,7 +218,7 @@ class NumericLane:
         return adopt_models(self._series.engine, self._models)
 
     def engines(self) -> dict[str, StreamEngine]:
-        """The engine that operators' words are for, by its stream's name."""
+        """See `StatefulLane.engines`."""
         return {self.name: self._series.engine}
 
     @property

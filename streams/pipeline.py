@@ -106,16 +106,12 @@ class Pipeline:
         inspections = [lane for lane in self._lanes if isinstance(lane, InspectionLane)]
         self._with_commits: list[CommittedLane] = [*inspections, *self._part_lanes]
         self._stateful: list[StatefulLane] = [lane for lane in self._lanes if isinstance(lane, NumericLane | EventLane)]
-        self.engines = {
-            name: engine
-            for lane in self._lanes
-            if isinstance(lane, NumericLane | EventLane)
-            for name, engine in lane.engines().items()
-        }
+        self.engines = {name: engine for lane in self._stateful for name, engine in lane.engines().items()}
         for name, engine in self.engines.items():
             engine.maintenance = MaintenancePlan(name, configuration.alarms.maintenance)
         self._continued: set[str] = set()
         self._commit = Commit()
+        self.desk.catch_up(self.annunciator.at())
         restored = self._restore(relearn)
         self._committed = restored.committed
         self.positions: dict[Position, int] = dict(restored.resume)
@@ -136,6 +132,7 @@ class Pipeline:
             if streaming is None or fitted is None:
                 continue
             if lane.name in relearn:
+                self.desk.relearnt(lane.engines(), self._commit)
                 for transition in lane.relearn(streaming):
                     self._tell(transition)
                 continue

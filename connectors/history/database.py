@@ -18,6 +18,7 @@ from connectors.history.interventions import (
     EpisodeRecord,
     InterventionRecord,
     LearntVersion,
+    drop_versions,
     write_episodes,
     write_interventions,
     write_versions,
@@ -78,6 +79,8 @@ class Commit:
         What is known of floods, where that has changed.
     interventions, versions, keep_versions
         Operators' words, what was learnt before they were heeded, and of how many of them that is kept.
+    relearnt
+        Streams that are learnt anew; nothing is kept of what they had learnt.
     episodes
         What episodes that are over were like.
     """
@@ -95,6 +98,7 @@ class Commit:
     interventions: list[InterventionRecord] = field(default_factory=list)
     versions: list[LearntVersion] = field(default_factory=list)
     keep_versions: int = 20
+    relearnt: list[str] = field(default_factory=list)
     episodes: list[EpisodeRecord] = field(default_factory=list)
     records: int = 0
 
@@ -233,6 +237,7 @@ class History:
         if commit.flood is not None:
             write_flood(connection, commit.flood)
         write_interventions(connection, commit.interventions)
+        drop_versions(connection, commit.relearnt)
         write_versions(connection, commit.versions, commit.keep_versions)
         write_episodes(connection, commit.episodes)
         if commit.deliveries:

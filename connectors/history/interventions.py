@@ -1,7 +1,7 @@
 """What operators said that changes what is learnt, what it changed, and what was learnt before, in the history file."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -12,6 +12,7 @@ __all__ = [
     "EpisodeRecord",
     "InterventionRecord",
     "LearntVersion",
+    "drop_versions",
     "load_episodes",
     "load_interventions",
     "read_versions",
@@ -143,6 +144,12 @@ def write_versions(connection: duckdb.DuckDBPyConnection, versions: Iterable[Lea
             "(SELECT DISTINCT number FROM learnt_versions ORDER BY number DESC LIMIT ?)",
             [keep],
         )
+
+
+def drop_versions(connection: duckdb.DuckDBPyConnection, streams: Sequence[str]) -> None:
+    """Drop all versions of these streams, inside the caller's transaction."""
+    if streams:
+        connection.execute("DELETE FROM learnt_versions WHERE list_contains(?, stream)", [list(streams)])
 
 
 def read_versions(cursor: duckdb.DuckDBPyConnection, number: int | None = None) -> list[LearntVersion]:

@@ -1,6 +1,7 @@
 """Operators' words reach the engines at a definite place: whenever the daemon dies, the history is the same."""
 
 from datetime import UTC, datetime
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -59,20 +60,30 @@ def all_of(history):
 
 
 @pytest.fixture(scope="module")
-def expected(values, tmp_path_factory):
-    found = {}
-    for which in range(len(CHANGES)):
-        for label in ("true", "false"):
-            with History(tmp_path_factory.mktemp("undisturbed") / "h.duckdb") as history:
-                worker = pipeline(history, which)
-                worker.handle([records(values, 0, LABEL_AT)])
-                worker.commit(snapshot=True)
-                said(worker, history, label)
+def undisturbed(values, tmp_path_factory):
+    """The history of a daemon that never dies and commits at the place of the label, and at another one behind it."""
+
+    @cache
+    def run(which, label, behind=None):
+        with History(tmp_path_factory.mktemp("undisturbed") / "h.duckdb") as history:
+            worker = pipeline(history, which)
+            worker.handle([records(values, 0, LABEL_AT)])
+            worker.commit(snapshot=True)
+            said(worker, history, label)
+            worker.commit(snapshot=False)
+            if behind is not None:
+                worker.handle([records(values, LABEL_AT, behind)])
                 worker.commit(snapshot=False)
-                worker.handle([records(values, LABEL_AT)])
-                worker.commit(snapshot=True)
-                found[which, label] = all_of(history)
-    return found
+            worker.handle([records(values, behind or LABEL_AT)])
+            worker.commit(snapshot=True)
+            return all_of(history)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def expected(undisturbed):
+    return {(which, label): undisturbed(which, label) for which in range(len(CHANGES)) for label in ("true", "false")}
 
 
 LIVES = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.booleans(), st.booleans()), max_size=3)
@@ -88,7 +99,7 @@ LIVES = st.lists(st.tuples(st.booleans(), st.integers(1, 100), st.booleans(), st
     lives=LIVES,
 )
 def test_dying_anywhere_around_a_label_changes_nothing(
-    values, expected, tmp_path_factory, which, label, cut, stored, heeded, lives
+    values, undisturbed, tmp_path_factory, which, label, cut, stored, heeded, lives
 ):
     path = tmp_path_factory.mktemp("lives") / "h.duckdb"
     with History(path) as history:
@@ -126,7 +137,12 @@ def test_dying_anywhere_around_a_label_changes_nothing(
         if start < len(values):
             worker.handle([records(values, start)])
         worker.commit(snapshot=True)
-        assert all_of(history) == expected[which, label]
+        found = all_of(history)
+    # The rest of an alarm that stood when it was labelled is heeded with the first commit behind its end, and so at
+    # another place where a life ended in between; that place is what the undisturbed daemon is given.
+    (_, _, place), *others = [one for words in found["interventions"] for one in words[5]]
+    assert (place, len(others) <= 1) == (LABEL_AT, True)
+    assert found == undisturbed(which, label, *(place for _, _, place in others if place < len(values)))
 
 
 def test_labels_of_another_kind_give_other_thresholds(expected):
@@ -207,6 +223,56 @@ def test_an_alarm_that_is_labelled_while_it_stands_is_heeded_again_when_it_is_ov
     assert first.episode_id == second.episode_id == alarm[1]
     assert first.start == second.start == alarm[2]
     assert second.end < first.end
+
+
+def test_the_rest_of_a_labelled_alarm_is_heeded_after_a_crash_between_its_clearing_and_that(values, tmp_path):
+    found = []
+    for dies in (False, True):
+        with History(tmp_path / f"{dies}.duckdb") as history:
+            worker = pipeline(history, 1)
+            worker.handle([records(values, 0, 570)])  # within the first fault
+            worker.commit(snapshot=True)
+            said(worker, history, "true")
+            worker.commit(snapshot=False)
+            if dies:
+                # As when another partition is read again meanwhile: the clearing is written, the rest waits.
+                with pytest.MonkeyPatch.context() as patched:
+                    patched.setattr(worker.desk, "heed", lambda *_: False)
+                    worker.handle([records(values, 570, END)])
+                    worker.commit(snapshot=True)
+                assert len(load_interventions(history.cursor())) == 1
+                worker = pipeline(history, 1)
+            else:
+                worker.handle([records(values, 570, END)])
+            worker.commit(snapshot=False)
+            first, second = load_interventions(history.cursor())
+            found.append((first.effects, second.start, second.end, second.applied, second.effects))
+            assert len(load_interventions(history.cursor())) == 2
+            assert pipeline(history, 1).commit(snapshot=False) in {True, False}
+            assert len(load_interventions(history.cursor())) == 2  # and once only
+    assert found[0] == found[1]
+
+
+def test_what_was_kept_before_a_stream_was_learnt_anew_is_not_put_back(values, tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history)
+        worker.handle([records(values, 0, LABEL_AT)])
+        worker.commit(snapshot=True)
+        said(worker, history, "false")
+        worker.commit(snapshot=False)
+        worker.desk.roll_back(1, by="ann", reason="asked for, and not done before the stop", at=1)
+        settings = configuration(history.path, **CHANGES[1])
+        worker = Pipeline(settings, history, now=lambda: NOW, relearn=["pumps"])
+        with pytest.raises(InterventionRefusedError, match="nothing is kept from before change 1"):
+            worker.desk.roll_back(1, by="ann", reason="of another detector", at=1)
+        worker.handle([records(values, LABEL_AT)])
+        worker.commit(snapshot=True)
+        assert read_versions(history.cursor()) == []
+        assert load_interventions(history.cursor())[1].effects == []
+        # What is said from here on is kept again.
+        worker.desk.submit("bad", ["pumps"], "pump-0", (0, 1), by="ann", reason="x", at=1)
+        worker.commit(snapshot=True)
+        assert load_interventions(history.cursor())[2].applied is not None
 
 
 def maintained(history, kind, values):
