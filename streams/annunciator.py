@@ -163,7 +163,7 @@ class Annunciator:
         settings = self._settings
         if settings.chattering is None and settings.flood is None and settings.re_alarm is None:
             return condition
-        at = self._at()
+        at = self.at()
         return replace(condition, seen_at=at, told_at=at if told and settings.re_alarm else condition.told_at)
 
     def _end_flood(self, flood: Flood, time: int, proposed: dict[str, AlarmCondition], told: "_Told") -> Flood:
@@ -201,7 +201,7 @@ class Annunciator:
             return self._write(self.condition(alarm_id), action)
 
     def _write(self, before: AlarmCondition, action: Action) -> AlarmCondition:
-        at = self._at()
+        at = self.at()
         after = after_action(before, action, at, self._limits)
         if before.state == "shelved" and after.announces:
             after = self._timed(after, told=True)
@@ -261,7 +261,7 @@ class Annunciator:
         """A row of the trail about what was done by the clock or the engine."""
         return ActionRecord(
             after.alarm_id, after.episode_id, after.action_seq, after.transition_seq, kind, "tsad", comment, None,
-            one_shot=False, label=None, at=self._at(), previous_state=before.state, state=after.state,
+            one_shot=False, label=None, at=self.at(), previous_state=before.state, state=after.state,
         )  # fmt: skip
 
     def reached(self, stream: str, time: int) -> None:
@@ -273,9 +273,6 @@ class Annunciator:
 
     def at(self) -> int:
         """Wall time, ns UTC."""
-        return self._at()
-
-    def _at(self) -> int:
         return round(self.now().timestamp() * 1e6) * 1_000
 
     def expire(self) -> int:
@@ -290,7 +287,7 @@ class Annunciator:
             It cannot be written now; tried again with the next call.
         """
         with self.lock:
-            at = self._at()
+            at = self.at()
             due = [one for one in self._conditions.values() if expired(one, at)]
             for condition in due:
                 self._write(condition, Action("expire", "tsad"))

@@ -27,6 +27,7 @@ from streams.http_history import history_router
 from streams.http_learning import learning_router
 from streams.http_metrics import ServiceCollector
 from streams.http_parts import part_router
+from streams.http_requests import plain, rows_of
 from streams.http_webhooks import webhook_router
 from streams.service import Service
 
@@ -78,8 +79,7 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
             cursor.execute(
                 "SELECT * FROM episodes WHERE $1 IS NULL OR state = $1 ORDER BY started DESC LIMIT $2", [state, limit]
             )
-            names = [column[0] for column in cursor.description or ()]
-            return [dict(zip(names, map(_plain, row), strict=True)) for row in cursor.fetchall()]
+            return rows_of(cursor)
 
     @app.get("/api/v1/status")
     def status() -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _guard(app: FastAPI, service: Service, monotonic: Callable[[], float]) -> No
     @app.get("/api/v1/audit", tags=["admin"])
     def newest_entries(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
         """What was done and refused at this door, the newest first."""
-        return [{key: _plain(value) for key, value in entry.items()} for entry in audit.newest(limit)]
+        return [{key: plain(value) for key, value in entry.items()} for entry in audit.newest(limit)]
 
     @app.get("/api/v1/configuration", tags=["admin"])
     def configuration() -> dict[str, Any]:
@@ -144,12 +144,6 @@ def _guard(app: FastAPI, service: Service, monotonic: Callable[[], float]) -> No
 
     # As FastAPI's documentation has it.
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _plain(value: Any) -> Any:
-    if not hasattr(value, "isoformat"):
-        return value
-    return value.isoformat() + ("" if getattr(value, "tzinfo", None) else "Z")
 
 
 class HttpServer:

@@ -1,34 +1,28 @@
 """Alarms over HTTP: how they stand, what was done to them, and doing it."""
 
-from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from connectors.alarm_event import event_time
-from connectors.errors import HistoryError
 from connectors.history.database import History
-from streams.access.guard import principal_of
 from streams.errors import AlarmNotFoundError
+from streams.http_requests import SignedRequest, Why, answered, nanoseconds, rows_of, signature
 from streams.service import Service
 from tsad.alarm_kpis import alarm_kpis
 from tsad.lifecycle import Action, ActionRefusedError, AlarmCondition, ConditionState, Label
 
 __all__ = ["alarm_router", "condition_as_dict", "newest_kpis"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_Text = Annotated[str, Field(max_length=2_000)]
+_REFUSALS = {AlarmNotFoundError: 404, ActionRefusedError: 409}
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    by: Annotated[str, Field(max_length=200, description="who does it; default: the token's holder")] = ""
-    comment: _Text = ""
+class _Request(SignedRequest):
+    comment: Annotated[str, Field(max_length=2_000)] = ""
 
 
 class AcknowledgeRequest(_Request):
@@ -42,7 +36,7 @@ class ShelveRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"by": "ann", "comment": "cleaning", "minutes": 60}]})
 
-    comment: Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
+    comment: Why
     until: AwareDatetime | None = None
     minutes: Annotated[float | None, Field(gt=0, le=1e6)] = None
     one_shot: Annotated[bool, Field(description="it ends when the alarm clears, if that is earlier")] = False
@@ -53,7 +47,7 @@ class ReasonRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"by": "ann", "comment": "overhaul until Friday"}]})
 
-    comment: Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
+    comment: Why
 
 
 class LabelRequest(_Request):
@@ -88,33 +82,19 @@ def newest_kpis(history: History, days: float) -> tuple[int, int, dict[str, Any]
     return since, newest, asdict(alarm_kpis(table[:, 0], table[:, 1], table[:, 2], since, newest))
 
 
-def _by(http: Request, request: _Request) -> str:
-    """Who does it: the token's holder, with the name that was given."""
-    principal = principal_of(http.scope)
-    if principal is None and not request.by:
-        raise HTTPException(422, "by: say who does it")
-    return request.by if principal is None else principal.signature(request.by)
-
-
 def alarm_router(service: Service) -> APIRouter:
     """The routes under ``/api/v1/alarms``."""
     router = APIRouter(prefix="/api/v1/alarms", tags=["alarms"])
     annunciator = service.pipeline.annunciator
 
-    def answered(response: Response, run: Callable[[], AlarmCondition]) -> dict[str, Any]:
-        try:
-            shown = condition_as_dict(run())
-        except AlarmNotFoundError as error:
-            response.status_code = 404
-            return {"error": str(error)}
-        except ActionRefusedError as error:
-            response.status_code = 409
-            return {"error": str(error)}
-        except HistoryError as error:
-            response.status_code = 503
-            return {"error": str(error)}
-        service.sender.notify()
-        return shown
+    def act(response: Response, alarm_id: str, action: Action) -> dict[str, Any]:
+        def run() -> dict[str, Any]:
+            shown = condition_as_dict(annunciator.act(alarm_id, action))
+            service.sender.notify()
+            return shown
+
+        told: dict[str, Any] = answered(response, run, _REFUSALS)
+        return told
 
     @router.get("")
     def alarms(
@@ -154,14 +134,14 @@ def alarm_router(service: Service) -> APIRouter:
             for one in annunciator.memory.similar(alarm_id, condition.stream)
         ]
         with service.history.cursor() as cursor:
-            shown["transitions"] = _rows(
+            shown["transitions"] = rows_of(
                 cursor.execute(
                     "SELECT kind, episode_id, transition_seq, severity, time, score, threshold, p_value, one_in_days, "
                     "details FROM alarm_transitions WHERE alarm_id = ? ORDER BY transition_seq DESC LIMIT 200",
                     [alarm_id],
                 )
             )
-            shown["actions"] = _rows(
+            shown["actions"] = rows_of(
                 cursor.execute("SELECT * FROM alarm_actions WHERE alarm_id = ? ORDER BY action_seq DESC", [alarm_id])
             )
         return shown
@@ -169,8 +149,8 @@ def alarm_router(service: Service) -> APIRouter:
     @router.post("/{alarm_id}/acknowledge")
     def acknowledge(alarm_id: str, request: AcknowledgeRequest, http: Request, response: Response) -> dict[str, Any]:
         """Say that the newest episode was seen."""
-        action = Action("acknowledge", _by(http, request), request.comment)
-        return answered(response, lambda: annunciator.act(alarm_id, action))
+        action = Action("acknowledge", signature(http, request), request.comment)
+        return act(response, alarm_id, action)
 
     @router.post("/{alarm_id}/shelve")
     def shelve(alarm_id: str, request: ShelveRequest, http: Request, response: Response) -> dict[str, Any]:
@@ -178,29 +158,29 @@ def alarm_router(service: Service) -> APIRouter:
         until = request.until
         if until is None and request.minutes is not None:
             until = annunciator.now() + timedelta(minutes=request.minutes)
-        ns = None if until is None else (until - _EPOCH) // timedelta(microseconds=1) * 1_000
-        action = Action("shelve", _by(http, request), request.comment, ns, request.one_shot)
-        return answered(response, lambda: annunciator.act(alarm_id, action))
+        ns = None if until is None else nanoseconds(until)
+        action = Action("shelve", signature(http, request), request.comment, ns, request.one_shot)
+        return act(response, alarm_id, action)
 
     @router.post("/{alarm_id}/label")
     def label(alarm_id: str, request: LabelRequest, http: Request, response: Response) -> dict[str, Any]:
         """Say what an episode was; it changes what is learnt."""
         action = Action(
-            "label", _by(http, request), request.comment, label=request.label, episode_id=request.episode_id
+            "label", signature(http, request), request.comment, label=request.label, episode_id=request.episode_id
         )
-        return answered(response, lambda: annunciator.act(alarm_id, action))
+        return act(response, alarm_id, action)
 
     def simple(path: str, kind: Literal["unshelve", "return_to_service"], text: str) -> None:
         def run(alarm_id: str, request: AcknowledgeRequest, http: Request, response: Response) -> dict[str, Any]:
-            action = Action(kind, _by(http, request), request.comment)
-            return answered(response, lambda: annunciator.act(alarm_id, action))
+            action = Action(kind, signature(http, request), request.comment)
+            return act(response, alarm_id, action)
 
         router.post(f"/{{alarm_id}}/{path}", name=kind, description=text)(run)
 
     def reasoned(path: str, kind: Literal["comment", "take_out_of_service"], text: str) -> None:
         def run(alarm_id: str, request: ReasonRequest, http: Request, response: Response) -> dict[str, Any]:
-            action = Action(kind, _by(http, request), request.comment)
-            return answered(response, lambda: annunciator.act(alarm_id, action))
+            action = Action(kind, signature(http, request), request.comment)
+            return act(response, alarm_id, action)
 
         router.post(f"/{{alarm_id}}/{path}", name=kind, description=text)(run)
 
@@ -209,14 +189,3 @@ def alarm_router(service: Service) -> APIRouter:
     reasoned("take-out-of-service", "take_out_of_service", "Keep an alarm quiet until it is put back.")
     reasoned("comment", "comment", "Leave a remark in the trail.")
     return router
-
-
-def _rows(cursor: Any) -> list[dict[str, Any]]:
-    names = [column[0] for column in cursor.description or ()]
-    return [
-        {
-            name: value.isoformat() + "Z" if isinstance(value, datetime) else value
-            for name, value in zip(names, row, strict=True)
-        }
-        for row in cursor.fetchall()
-    ]

@@ -1,6 +1,6 @@
 """What is stored, over HTTP: series, their values and p-values in as few points as are asked for, fits, snapshots."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 import duckdb
@@ -8,16 +8,14 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from connectors.alarm_event import event_time
-from connectors.errors import HistoryError
 from connectors.history.curves import Curve, Place, find_place, score_curve, span, value_curve
 from connectors.history.export import EXPORTED, export_parquet
+from streams.http_requests import answered, nanoseconds, rows_of
 from streams.service import Service
 
 __all__ = ["history_router"]
 
 _Time = Annotated[AwareDatetime | None, Query(description="RFC 3339; default: all there is")]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_NS = 2**63 - 1
 _Points = Annotated[int, Query(ge=2, le=20_000, description="about how many points")]
 _Limit = Annotated[int, Query(ge=1, le=10_000)]
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such series or channel"}}
@@ -83,32 +81,32 @@ def history_router(service: Service) -> APIRouter:
     def models(limit: _Limit = 1000) -> list[dict[str, Any]]:
         """What was learnt when, from how many rows, what the detectors chose, and what went wrong; the newest first."""
         with service.history.cursor() as cursor:
-            return _rows(cursor.execute('SELECT * FROM fits ORDER BY "time" DESC LIMIT $1', [limit]))
+            return rows_of(cursor.execute('SELECT * FROM fits ORDER BY "time" DESC LIMIT $1', [limit]))
 
     @router.get("/snapshots")
     def snapshots() -> list[dict[str, Any]]:
         """The states that a start continues from."""
         with service.history.cursor() as cursor:
-            return _rows(
+            return rows_of(
                 cursor.execute(
                     "SELECT stream, kind, positions, octet_length(arrays) AS bytes FROM snapshots ORDER BY stream, kind"
                 )
             )
 
     @router.post("/export", tags=["admin"], responses={503: {"description": "The folder cannot be written"}})
-    def export(request: ExportRequest, response: Response) -> dict[str, Any]:
+    def export(request: ExportRequest, response: Response) -> Any:
         """Write tables as Parquet below the folder `history.exports` of the daemon's machine.
 
         Files of days that are written again are replaced.
         """
         folder = service.configuration.history.exports
-        try:
+
+        def run() -> dict[str, Any]:
             with service.history.cursor() as cursor:
                 done = export_parquet(cursor, folder, request.tables, request.since, request.until)
-        except HistoryError as error:
-            response.status_code = 503
-            return {"error": str(error)}
-        return {"folder": str(folder.resolve()), "tables": {one.table: one.rows for one in done}}
+            return {"folder": str(folder.resolve()), "tables": {one.table: one.rows for one in done}}
+
+        return answered(response, run, {})
 
     return router
 
@@ -133,16 +131,11 @@ def _found(
         what = "" if channel is None else f", channel {channel!r}"
         raise HTTPException(404, f"stream {stream!r} has no asset {asset!r}{what}; /api/v1/series lists them")
     stored = span(cursor, place) or (0, 0)
-    first = stored[0] if start is None else _nanoseconds(start)
-    last = stored[1] + 1 if end is None else _nanoseconds(end)
+    first = stored[0] if start is None else nanoseconds(start)
+    last = stored[1] + 1 if end is None else nanoseconds(end)
     if last < first:
         raise HTTPException(422, "end is before start")
     return place, first, last
-
-
-def _nanoseconds(time: datetime) -> int:
-    """Nanoseconds since 1970, as far as a 64-bit count reaches."""
-    return min(max((time - _EPOCH) // timedelta(microseconds=1) * 1_000, 0), _LAST_NS)
 
 
 def _as_dict(curve: Curve, start: int, end: int) -> dict[str, Any]:
@@ -153,14 +146,3 @@ def _as_dict(curve: Curve, start: int, end: int) -> dict[str, Any]:
         "times": curve.times.tolist(),
         "values": curve.values.tolist(),
     }
-
-
-def _rows(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    names = [column[0] for column in cursor.description or ()]
-    return [
-        {
-            name: f"{value.isoformat()}Z" if hasattr(value, "isoformat") else value
-            for name, value in zip(names, row, strict=True)
-        }
-        for row in cursor.fetchall()
-    ]

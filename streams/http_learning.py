@@ -2,34 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from connectors.alarm_event import event_time
-from connectors.errors import HistoryError
 from connectors.history.interventions import InterventionRecord, load_interventions, read_versions
-from streams.access.guard import principal_of
+from streams.http_requests import Number, SignedRequest, Why, answered, nanoseconds, signature
 from streams.intervention_desk import OPEN_END, InterventionRefusedError
 from streams.service import Service
 
 __all__ = ["change_as_dict", "learning_router"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="why")]
 
 
 def _example(**values: str) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [{"by": "ann", **values}]})
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    by: Annotated[str, Field(max_length=200, description="who does it; default: the token's holder")] = ""
-    reason: _Reason
+class _Request(SignedRequest):
+    reason: Why
 
 
 class BadPeriodRequest(_Request):
@@ -50,13 +42,13 @@ class MaintenanceRequest(_Request):
 
     model_config = _example(assets="line-1/*", until="2026-11-21T18:00:00Z", reason="filter change")
 
-    streams: Annotated[list[str], Field(description="names; none: all")] = []
+    streams: Annotated[list[str], Field(description="names; none: all", default_factory=list)]
     assets: Annotated[str, Field(description="a name, with * and ?")] = "*"
     start: Annotated[AwareDatetime | None, Field(description="default: now")] = None
     until: AwareDatetime
 
 
-class ReasonRequest(_Request):
+class ChangeRequest(_Request):
     """Something that needs who and why."""
 
     model_config = _example(reason="the label was wrong")
@@ -70,31 +62,15 @@ def change_as_dict(record: InterventionRecord, *, kept: bool) -> dict[str, Any]:
     return {**shown, "waits": record.applied is None, "can_be_rolled_back": kept}
 
 
-def _ns(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
-
-
-def _by(http: Request, request: _Request) -> str:
-    principal = principal_of(http.scope)
-    if principal is None and not request.by:
-        raise HTTPException(422, "by: say who does it")
-    return request.by if principal is None else principal.signature(request.by)
-
-
 def learning_router(service: Service) -> APIRouter:
     """The routes of the operator loop under ``/api/v1``."""
     router = APIRouter(prefix="/api/v1", tags=["learning"])
     desk, annunciator = service.pipeline.desk, service.pipeline.annunciator
 
-    def answered(response: Response, run: Callable[[], list[InterventionRecord]]) -> Any:
-        try:
-            return [change_as_dict(one, kept=False) for one in run()]
-        except InterventionRefusedError as error:
-            response.status_code = 409
-            return {"error": str(error)}
-        except HistoryError as error:
-            response.status_code = 503
-            return {"error": str(error)}
+    def said(response: Response, run: Callable[[], list[InterventionRecord]]) -> Any:
+        return answered(
+            response, lambda: [change_as_dict(one, kept=False) for one in run()], {InterventionRefusedError: 409}
+        )
 
     @router.get("/labels/wanted")
     def wanted(limit: Annotated[int, Query(ge=1, le=100)] = 5) -> list[dict[str, Any]]:
@@ -105,14 +81,14 @@ def learning_router(service: Service) -> APIRouter:
     @router.post("/bad-periods")
     def bad_period(request: BadPeriodRequest, http: Request, response: Response) -> Any:
         """Declare that a period must never count as normal."""
-        by, period = _by(http, request), (_ns(request.start), _ns(request.end))
+        by, period = signature(http, request), (nanoseconds(request.start), nanoseconds(request.end))
 
         def run() -> list[InterventionRecord]:
             return desk.submit(
                 "bad", [request.stream], request.asset, period, by=by, reason=request.reason, at=annunciator.at()
             )
 
-        return answered(response, run)
+        return said(response, run)
 
     @router.get("/maintenance")
     def maintenance() -> list[dict[str, Any]]:
@@ -133,25 +109,23 @@ def learning_router(service: Service) -> APIRouter:
     @router.post("/maintenance")
     def declare(request: MaintenanceRequest, http: Request, response: Response) -> Any:
         """Declare maintenance."""
-        by, at = _by(http, request), annunciator.at()
-        start = at if request.start is None else _ns(request.start)
+        by, at = signature(http, request), annunciator.at()
+        start = at if request.start is None else nanoseconds(request.start)
         streams = request.streams or list(desk.plans)
 
         def run() -> list[InterventionRecord]:
             return desk.submit(
-                "maintenance", streams, request.assets, (start, _ns(request.until)), by=by, reason=request.reason,
-                at=at,
+                "maintenance", streams, request.assets, (start, nanoseconds(request.until)),
+                by=by, reason=request.reason, at=at,
             )  # fmt: skip
 
-        return answered(response, run)
+        return said(response, run)
 
     @router.post("/maintenance/{number}/end")
-    def end(number: int, request: ReasonRequest, http: Request, response: Response) -> Any:
+    def end(number: Number, request: ChangeRequest, http: Request, response: Response) -> Any:
         """Let a declared maintenance end now."""
-        by = _by(http, request)
-        return answered(
-            response, lambda: [desk.end_maintenance(number, by=by, reason=request.reason, at=annunciator.at())]
-        )
+        by = signature(http, request)
+        return said(response, lambda: [desk.end_maintenance(number, by=by, reason=request.reason, at=annunciator.at())])
 
     @router.get("/changes")
     def changes(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:
@@ -162,7 +136,7 @@ def learning_router(service: Service) -> APIRouter:
         return [change_as_dict(one, kept=one.number in kept) for one in reversed(found)]
 
     @router.get("/changes/{number}")
-    def change(number: int, response: Response) -> dict[str, Any]:
+    def change(number: Number, response: Response) -> dict[str, Any]:
         """One of them, with what it changed."""
         with service.history.cursor() as cursor:
             found = load_interventions(cursor, number=number)
@@ -173,9 +147,9 @@ def learning_router(service: Service) -> APIRouter:
         return change_as_dict(found[0], kept=kept)
 
     @router.post("/changes/{number}/rollback")
-    def roll_back(number: int, request: ReasonRequest, http: Request, response: Response) -> Any:
+    def roll_back(number: Number, request: ChangeRequest, http: Request, response: Response) -> Any:
         """Put back what was learnt before a change."""
-        by = _by(http, request)
-        return answered(response, lambda: desk.roll_back(number, by=by, reason=request.reason, at=annunciator.at()))
+        by = signature(http, request)
+        return said(response, lambda: desk.roll_back(number, by=by, reason=request.reason, at=annunciator.at()))
 
     return router

@@ -1,7 +1,6 @@
 """Parts over HTTP: what was said of them, and results of inspection from systems without Kafka."""
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -13,11 +12,11 @@ from connectors.errors import BadInspectionError
 from connectors.inspection import decode_inspection, inspection_schema
 from streams.configuration import InspectionStream
 from streams.errors import InboxFullError
+from streams.http_requests import nanoseconds
 from streams.service import Service
 
 __all__ = ["part_router"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMIT_SECONDS = 15.0
 _MOST_RECORDS = 1_000
 _COLUMNS = (
@@ -51,13 +50,13 @@ def part_router(service: Service) -> APIRouter:
         newest = "" if part_id is not None else (
             "QUALIFY row_number() OVER (PARTITION BY p.stream_id, p.part_id ORDER BY p.amendment DESC) = 1 "
         )  # fmt: skip
-        after = None if since is None else (since - _EPOCH).total_seconds()
+        after = None if since is None else nanoseconds(since)
         with service.history.cursor() as cursor:
             rows = cursor.execute(
                 f"SELECT * EXCLUDE (stream_id) FROM (SELECT {_COLUMNS}, p.stream_id FROM parts p "  # noqa: S608
                 f"JOIN streams s USING (stream_id) WHERE ($1 IS NULL OR p.part_id = $1) {newest}) "
                 "WHERE ($2 IS NULL OR flagged = $2) AND ($3 IS NULL OR final = $3) "
-                "AND ($4 IS NULL OR closer_imaging = $4) AND ($5 IS NULL OR event_at >= $5 * 1e9) "
+                "AND ($4 IS NULL OR closer_imaging = $4) AND ($5 IS NULL OR event_at >= $5) "
                 "ORDER BY event_at DESC, part_id, amendment LIMIT $6",
                 [part_id, flagged, final, closer_imaging, after, limit],
             ).fetchall()

@@ -15,6 +15,7 @@ from connectors.errors import ConnectorError, UnknownWebhookError
 from connectors.webhooks import DeliveryStatus, Endpoint, Outbox, OutboxEntry
 from connectors.webhooks.messages import message_for
 from connectors.webhooks.telling import told_of_enabling
+from streams.http_requests import plain
 from streams.service import Service
 
 __all__ = ["ReplayRequest", "delivery_as_dict", "delivery_metrics", "entry_as_dict", "replay", "webhook_router"]
@@ -36,7 +37,7 @@ def entry_as_dict(entry: OutboxEntry) -> dict[str, Any]:
     """A delivery as JSON-ready values."""
     shown = asdict(entry)
     shown["body"] = json.loads(entry.body)
-    return {key: _plain(value) for key, value in shown.items()}
+    return {key: plain(value) for key, value in shown.items()}
 
 
 def delivery_as_dict(outbox: Outbox, webhook_id: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def delivery_as_dict(outbox: Outbox, webhook_id: str, endpoints: Sequence[Endpoi
     shown = entry_as_dict(entry)
     shown["attempts"] = [
         {
-            "attempted_at": _plain(one.attempted_at),
+            "attempted_at": plain(one.attempted_at),
             "status_code": one.status_code,
             "outcome": str(one.outcome),
             "error": one.error,
@@ -149,7 +150,3 @@ def delivery_metrics(service: Service) -> Iterator[Any]:
         rounds.add_metric([resender.endpoint.name], resender.rounds)
         failed.add_metric([resender.endpoint.name], resender.failures)
     yield from (rounds, failed)
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value

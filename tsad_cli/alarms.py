@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tsad_cli.daemon_client import TOKEN_VARIABLE, daemon_client
-from tsad_cli.output import AsJson
+from tsad_cli.daemon_client import ask
+from tsad_cli.output import AsJson, print_table
 
-__all__ = ["alarms", "ask"]
+__all__ = ["alarms"]
 
 alarms = typer.Typer(no_args_is_help=True, help="How alarms stand with their operators. Asks the running daemon.")
 
@@ -22,51 +22,12 @@ _Reason = Annotated[str, typer.Option("--reason", help="Why.")]
 _SHOWN = ("alarm_id", "state", "severity", "asset", "stream", "started", "acknowledged_by", "shelved_until")
 
 
-def _fail(message: object) -> typer.Exit:
-    typer.echo(f"tsad alarms: {message}", err=True)
-    return typer.Exit(1)
-
-
 def _call(config: Path, method: str, path: str, **options: Any) -> Any:
-    """Ask the daemon about alarms."""
-    return ask(config, method, f"/alarms{path}", **options)
-
-
-def ask(config: Path, method: str, path: str, **options: Any) -> Any:
-    """Ask the daemon.
-
-    Raises
-    ------
-    typer.Exit
-        It does not answer, or refuses.
-    """
-    import httpx
-
-    from streams.configuration import load_configuration
-    from streams.errors import StreamsError
-
-    try:
-        http = load_configuration(config).http
-    except StreamsError as error:
-        typer.echo(f"tsad alarms: {error}", err=True)
-        raise typer.Exit(2) from error
-    try:
-        with daemon_client(http) as client:
-            answer = client.request(method, f"/api/v1{path}", **options)
-    except httpx.HTTPError as error:
-        raise _fail(
-            f"no daemon answers at {http.base_url} ({error}); start it with `tsad run`, or check http.port"
-        ) from error
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        raise _fail(f"{answer.json()['error']}: set {TOKEN_VARIABLE} to a token that http.tokens lets in")
-    if answer.status_code != httpx.codes.OK:
-        told = answer.json()
-        raise _fail(told.get("error") or told)
-    return answer.json()
+    return ask("alarms", config, method, path, **options)
 
 
 def _done(config: Path, alarm_id: str, action: str, by: str | None, body: dict[str, Any], *, as_json: bool) -> None:
-    shown = _call(config, "POST", f"/{alarm_id}/{action}", json={"by": by or getpass.getuser(), **body})
+    shown = _call(config, "POST", f"/alarms/{alarm_id}/{action}", json={"by": by or getpass.getuser(), **body})
     typer.echo(json.dumps(shown, indent=2) if as_json else f"{shown['asset']}: {shown['state']}")
 
 
@@ -82,18 +43,12 @@ def list_alarms(
 
     Example: tsad alarms list plant.yaml --state active_unacknowledged
     """
-    from rich.console import Console
-    from rich.table import Table
-
     given = {"state": state, "asset": asset, "limit": limit}
-    found = _call(config, "GET", "", params={name: value for name, value in given.items() if value is not None})
+    found = _call(config, "GET", "/alarms", params={name: value for name, value in given.items() if value is not None})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table(*(name.replace("_", " ") for name in _SHOWN))
-    for one in found:
-        table.add_row(*("" if one[name] is None else str(one[name]) for name in _SHOWN))
-    Console().print(table)
+    print_table(found, _SHOWN)
 
 
 _AIMS = {
@@ -118,18 +73,16 @@ def kpis(
 
     Example: tsad alarms kpis plant.yaml --days 7
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    found = _call(config, "GET", "/kpis", params={"days": days})
+    found = _call(config, "GET", "/alarms/kpis", params={"days": days})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("figure", "found", "aim", title=f"{found['since']} to {found['until']}")
-    for name, aim in _AIMS.items():
-        value = found[name]
-        table.add_row(name.replace("_", " "), "" if value is None else f"{value:.4g}", aim)
-    Console().print(table)
+    typer.echo(f"{found['since']} to {found['until']}")
+    rows = [
+        {"figure": name.replace("_", " "), "found": None if found[name] is None else f"{found[name]:.4g}", "aim": aim}
+        for name, aim in _AIMS.items()
+    ]
+    print_table(rows, ("figure", "found", "aim"))
 
 
 @alarms.command("show")
@@ -138,7 +91,7 @@ def show(config: _Configuration, alarm_id: _Alarm) -> None:
 
     Example: tsad alarms show plant.yaml alm_3d498009635b5f77eea96baf
     """
-    typer.echo(json.dumps(_call(config, "GET", f"/{alarm_id}"), indent=2))
+    typer.echo(json.dumps(_call(config, "GET", f"/alarms/{alarm_id}"), indent=2))
 
 
 @alarms.command("acknowledge")
@@ -230,18 +183,11 @@ def wanted(
 
     Example: tsad alarms wanted plant.yaml --limit 3
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    found = ask(config, "GET", "/labels/wanted", params={"limit": limit})
+    found = _call(config, "GET", "/labels/wanted", params={"limit": limit})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    names = ("alarm_id", "episode_id", "asset", "stream", "started", "ended", "why")
-    table = Table(*(name.replace("_", " ") for name in names))
-    for one in found:
-        table.add_row(*(str(one[name]) for name in names))
-    Console().print(table)
+    print_table(found, ("alarm_id", "episode_id", "asset", "stream", "started", "ended", "why"))
 
 
 @alarms.command("bad-period")
@@ -260,5 +206,5 @@ def bad_period(
     --end 2025-01-01T09:30:00Z --reason "worn seal"
     """
     body = {"stream": stream, "asset": asset, "start": start, "end": end, "reason": reason}
-    found = ask(config, "POST", "/bad-periods", json={"by": by or getpass.getuser(), **body})
+    found = _call(config, "POST", "/bad-periods", json={"by": by or getpass.getuser(), **body})
     typer.echo(f"change {found[0]['number']}: {asset} of {stream} from {found[0]['start']} to {found[0]['end']}")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tsad_cli.output import AsJson
+from tsad_cli.daemon_client import ask_at
+from tsad_cli.output import AsJson, fail, give_up
 
 __all__ = ["history"]
 
@@ -45,13 +46,11 @@ def export(
         configuration = load_configuration(config)
         begin, end = _time("--since", since), _time("--until", until)
     except (StreamsError, ValueError) as error:
-        typer.echo(f"tsad history: {error}", err=True)
-        raise typer.Exit(2) from error
+        fail("history", error)
     settings = configuration.history
     tables = table or list(EXPORTED)
     if not settings.path.is_file():
-        typer.echo(f"tsad history: {settings.path} is not there; it is made by the first `tsad run`", err=True)
-        raise typer.Exit(1)
+        give_up("history", f"{settings.path} is not there; it is made by the first `tsad run`")
     try:
         with History(settings.path) as opened, opened.cursor() as cursor:
             done = export_parquet(cursor, settings.exports, tables, begin, end)
@@ -59,10 +58,10 @@ def export(
             "folder": str(settings.exports.resolve()), "tables": {one.table: one.rows for one in done}
         }  # fmt: skip
     except HistoryLockedError:
-        shown = _ask_daemon(configuration.http, {"tables": tables, "since": since, "until": until})
+        request = {"tables": tables, "since": since, "until": until}
+        shown = ask_at("history", configuration.http, "POST", "/export", json=request, timeout=600)
     except HistoryError as error:
-        typer.echo(f"tsad history: {error}", err=True)
-        raise typer.Exit(1) from error
+        give_up("history", error)
     if as_json:
         typer.echo(json.dumps(shown, indent=2))
         return
@@ -81,25 +80,3 @@ def _time(option: str, text: str | None) -> datetime | None:
     if moment.tzinfo is None:
         raise ValueError(f"{option} {text}: give its zone too, e.g. {text}Z")
     return moment
-
-
-def _ask_daemon(http: Any, request: dict[str, Any]) -> dict[str, Any]:
-    import httpx
-
-    from tsad_cli.daemon_client import daemon_client
-
-    try:
-        with daemon_client(http) as client:
-            answer = client.post("/api/v1/export", json=request, timeout=600)
-    except httpx.HTTPError as error:
-        typer.echo(
-            f"tsad history: a daemon has the history open, but does not answer at {http.base_url} ({error}); "
-            "check http.port, or stop the daemon",
-            err=True,
-        )
-        raise typer.Exit(1) from error
-    if answer.status_code != httpx.codes.OK:
-        typer.echo(f"tsad history: {answer.text}", err=True)
-        raise typer.Exit(1)
-    shown: dict[str, Any] = answer.json()
-    return shown

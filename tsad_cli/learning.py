@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tsad_cli.alarms import ask
-from tsad_cli.output import AsJson
+from tsad_cli.daemon_client import ask
+from tsad_cli.output import AsJson, print_table
 
 __all__ = ["maintenance", "snapshots"]
 
@@ -30,16 +30,6 @@ _Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As the list show
 
 def _said(by: str | None, reason: str) -> dict[str, Any]:
     return {"by": by or getpass.getuser(), "reason": reason}
-
-
-def _table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*(name.replace("_", " ") for name in names))
-    for one in rows:
-        table.add_row(*("" if one.get(name) is None else str(one[name]) for name in names))
-    Console().print(table)
 
 
 @maintenance.command("add")
@@ -65,7 +55,7 @@ def add(
     body = {**_said(by, reason), "assets": assets, "streams": stream or [], "until": until}
     if start is not None:
         body["start"] = start
-    found = ask(config, "POST", "/maintenance", json=body)
+    found = ask("maintenance", config, "POST", "/maintenance", json=body)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -79,11 +69,11 @@ def list_maintenance(config: _Configuration, as_json: AsJson = False) -> None:
 
     Example: tsad maintenance list plant.yaml
     """
-    found = ask(config, "GET", "/maintenance")
+    found = ask("maintenance", config, "GET", "/maintenance")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    _table(found, ("number", "stream", "assets", "start", "end", "reason"))
+    print_table(found, ("number", "stream", "assets", "start", "end", "reason"))
 
 
 @maintenance.command("end")
@@ -92,7 +82,7 @@ def end(config: _Configuration, number: _Number, reason: _Reason, by: _By = None
 
     Example: tsad maintenance end plant.yaml 4 --reason "done early"
     """
-    found = ask(config, "POST", f"/maintenance/{number}/end", json=_said(by, reason))
+    found = ask("maintenance", config, "POST", f"/maintenance/{number}/end", json=_said(by, reason))
     typer.echo(json.dumps(found, indent=2) if as_json else f"maintenance {number} ends at {found[0]['end']}")
 
 
@@ -106,13 +96,13 @@ def list_changes(
 
     Example: tsad snapshots list plant.yaml
     """
-    found = ask(config, "GET", "/changes", params={"limit": limit})
+    found = ask("snapshots", config, "GET", "/changes", params={"limit": limit})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     for one in found:
         one["snapshot"] = "waits" if one["waits"] else "kept" if one["can_be_rolled_back"] else "none"
-    _table(found, ("number", "kind", "asset", "stream", "by", "reason", "snapshot"))
+    print_table(found, ("number", "kind", "asset", "stream", "by", "reason", "snapshot"))
 
 
 @snapshots.command("diff")
@@ -121,7 +111,7 @@ def diff(config: _Configuration, number: _Number, as_json: AsJson = False) -> No
 
     Example: tsad snapshots diff plant.yaml 3
     """
-    found = ask(config, "GET", f"/changes/{number}")
+    found = ask("snapshots", config, "GET", f"/changes/{number}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -137,7 +127,7 @@ def diff(config: _Configuration, number: _Number, as_json: AsJson = False) -> No
         ]
         rows += [{"asset": asset, "what": f"{name} changed", "after": effect[name]} for name in ("windows", "clusters")]
         rows.append({"asset": asset, "what": "training rows dropped", "after": effect["rows"]})
-    _table(rows, ("asset", "what", "before", "after"))
+    print_table(rows, ("asset", "what", "before", "after"))
 
 
 @snapshots.command("rollback")
@@ -146,6 +136,6 @@ def rollback(config: _Configuration, number: _Number, reason: _Reason, by: _By =
 
     Example: tsad snapshots rollback plant.yaml 3 --reason "the label was wrong"
     """
-    found = ask(config, "POST", f"/changes/{number}/rollback", json=_said(by, reason))
+    found = ask("snapshots", config, "POST", f"/changes/{number}/rollback", json=_said(by, reason))
     told = f"change {found[0]['number']} puts back what was learnt before change {number}"
     typer.echo(json.dumps(found, indent=2) if as_json else told)

@@ -5,23 +5,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-import typer
-
 from connectors.errors import ConnectorError, HistoryError
 from connectors.history.database import History
 from connectors.webhooks import DeliveryStatus, Outbox
 from streams.access.settings import HttpSettings
 from streams.configuration import Configuration
 from streams.http_webhooks import ReplayRequest, delivery_as_dict, entry_as_dict, replay
-from tsad_cli.daemon_client import daemon_client
+from tsad_cli.daemon_client import ask_at
+from tsad_cli.output import fail, give_up
 
 __all__ = ["FileCalls", "HttpCalls"]
-
-
-def _fail(message: str) -> typer.Exit:
-    typer.echo(f"tsad webhooks: {message}", err=True)
-    return typer.Exit(1)
 
 
 class FileCalls:
@@ -51,7 +44,7 @@ class FileCalls:
             try:
                 chosen = None if status is None else DeliveryStatus(status)
             except ValueError:
-                raise _fail(f"--status {status}: choose one of {', '.join(DeliveryStatus)}") from None
+                fail("webhooks", f"--status {status}: choose one of {', '.join(DeliveryStatus)}")
             outbox = Outbox(history.cursor, history.write_lock)
             return [entry_as_dict(entry) for entry in outbox.list(status=chosen, limit=limit)]
 
@@ -61,7 +54,7 @@ class FileCalls:
             try:
                 return delivery_as_dict(Outbox(history.cursor, history.write_lock), webhook_id, self._endpoints)
             except ConnectorError as error:
-                raise _fail(str(error)) from error
+                give_up("webhooks", error)
 
     def replay(self, webhook_ids: list[str] | None, endpoint: str | None, since: str | None) -> int:
         """Make deliveries due again; the daemon sends them when it runs next."""
@@ -72,10 +65,8 @@ class FileCalls:
                     {"webhook_ids": webhook_ids, "endpoint": endpoint, "since": since}
                 )
                 return replay(outbox, self._endpoints, request, datetime.now(UTC))
-            except ValueError as error:
-                raise _fail(str(error)) from error
-            except ConnectorError as error:
-                raise _fail(str(error)) from error
+            except (ValueError, ConnectorError) as error:
+                give_up("webhooks", error)
 
 
 class HttpCalls:
@@ -88,34 +79,23 @@ class HttpCalls:
     """
 
     def __init__(self, http: HttpSettings) -> None:
-        self._client = daemon_client(http)
+        self._http = http
 
     def newest(self, status: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest deliveries."""
         parameters = {"limit": str(limit), **({} if status is None else {"status": status})}
-        found: list[dict[str, Any]] = self._answer(self._request("GET", "/api/v1/webhooks", params=parameters))
+        found: list[dict[str, Any]] = self._ask("GET", "", params=parameters)
         return found
 
     def one(self, webhook_id: str) -> dict[str, Any]:
         """One delivery with its attempts."""
-        found: dict[str, Any] = self._answer(self._request("GET", f"/api/v1/webhooks/{quote(webhook_id, safe='')}"))
+        found: dict[str, Any] = self._ask("GET", f"/{quote(webhook_id, safe='')}")
         return found
 
     def replay(self, webhook_ids: list[str] | None, endpoint: str | None, since: str | None) -> int:
         """Make deliveries due again, at once."""
         body = {"webhook_ids": webhook_ids, "endpoint": endpoint, "since": since}
-        return int(self._answer(self._request("POST", "/api/v1/webhooks/replay", json=body))["replayed"])
+        return int(self._ask("POST", "/replay", json=body)["replayed"])
 
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise _fail(
-                f"a daemon has the history open, but does not answer at {self._client.base_url} ({error}); "
-                "check http.port, or stop the daemon"
-            ) from error
-
-    def _answer(self, response: httpx.Response) -> Any:
-        if response.status_code != httpx.codes.OK:
-            raise _fail(response.text)
-        return response.json()
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        return ask_at("webhooks", self._http, method, f"/webhooks{path}", **options)

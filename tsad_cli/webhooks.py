@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tsad_cli.output import fail, give_up, print_table
 from tsad_cli.service import ConfigurationFile, load_or_exit
 
 if TYPE_CHECKING:
@@ -33,17 +34,11 @@ def list_webhooks(
 
     Example: tsad webhooks list configs/plant.yaml --status failed
     """
-    from rich.console import Console
-    from rich.table import Table
-
     entries = _webhook_calls(load_or_exit(config)).newest(status, limit)
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
         return
-    table = Table("webhook id", "endpoint", "event", "created", "attempts", "status")
-    for entry in entries:
-        table.add_row(*(str(entry[key]) for key in _SHOWN))
-    Console().print(table)
+    print_table(entries, _SHOWN)
 
 
 @webhooks.command("show")
@@ -117,8 +112,7 @@ def try_endpoint(
     ]
     if not chosen:
         names = ", ".join(one.name for one in configuration.endpoints()) or "none"
-        typer.echo(f"tsad webhooks: there is no endpoint {endpoint!r}; there are: {names}", err=True)
-        raise typer.Exit(2)
+        fail("webhooks", f"there is no endpoint {endpoint!r}; there are: {names}")
     results = _tried(configuration, chosen)
     if as_json:
         typer.echo(json.dumps(results, indent=2))
@@ -177,5 +171,4 @@ def _webhook_calls(configuration: "Configuration") -> Any:
     except HistoryLockedError:
         return HttpCalls(configuration.http)
     except HistoryError as error:
-        typer.echo(f"tsad webhooks: {error}", err=True)
-        raise typer.Exit(1) from error
+        give_up("webhooks", error)

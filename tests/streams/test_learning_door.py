@@ -102,6 +102,8 @@ def test_a_bad_period_is_declared(daemon):
         ("maintenance", {"reason": "x", "until": "2035-01-02T00:00:00Z"}, 422),
         ("maintenance/99/end", {"by": "a", "reason": "x"}, 409),
         ("changes/99/rollback", {"by": "a", "reason": "x"}, 409),
+        ("changes/0/rollback", {"by": "a", "reason": "x"}, 422),
+        (f"changes/{2**63}/rollback", {"by": "a", "reason": "x"}, 422),
     ],
 )  # fmt: skip
 def test_bad_requests_are_refused(daemon, path, body, status):

@@ -72,3 +72,8 @@ def test_the_description_names_every_door_and_how_to_come_in(api):
     assert bodies
     without = [name for name in bodies if not raw["components"]["schemas"][name].get("examples")]
     assert without == []
+
+
+def test_no_two_models_share_a_name(api):
+    """A model named like another's would be listed under its module's path, which is nobody's business."""
+    assert [name for name in api.raw_schema["components"]["schemas"] if "__" in name] == []
