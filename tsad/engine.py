@@ -12,7 +12,8 @@ import numpy.typing as npt
 from tsad.adoption import joined_states
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition
 from tsad.alignment import Aligner
-from tsad.calibration.episodes import CalibratedScores, CalibrationFit
+from tsad.calibration.episodes import CalibratedScores
+from tsad.calibration.tail import CalibrationFit
 from tsad.detectors.base import Detector, Unscored
 from tsad.errors import NotEnoughDataError
 from tsad.interventions import Effect, Intervention

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tsad.calibration.episodes import CalibratedScores, CalibrationFit, EpisodeCalibrator
+from tsad.calibration.episodes import CalibratedScores, EpisodeCalibrator
+from tsad.calibration.tail import CalibrationFit
 from tsad.calibration.monitor import CalibrationMonitor
 from tsad.calibration.persistence import PersistenceFilter
 from tsad.detectors.base import Detector, Scores, Unscored

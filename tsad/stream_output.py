@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.alarms import AlarmTransition
-from tsad.calibration.episodes import CalibratedScores, CalibrationFit
+from tsad.calibration.episodes import CalibratedScores
+from tsad.calibration.tail import CalibrationFit
 from tsad.observations import ObservationBatch, RowBatch
 
 __all__ = ["FitReport", "StreamOutput"]

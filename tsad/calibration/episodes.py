@@ -7,19 +7,19 @@ predictive tail. Quiet time goes on teaching it; alarmed clusters enter as censo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tsad.calibration.tail import CalibrationFit, ClusterSpans, TailFit, cluster_spans, fit_tail
 from tsad.errors import NotEnoughDataError
-from tsad.kernels.episodes import BAD, calibrate, credit, episode_rate, static_threshold
+from tsad.kernels.episodes import BAD, calibrate, credit
 from tsad.series_arrays import Field, SeriesArrays
 
-__all__ = ["AlarmPolicy", "CalibratedScores", "CalibrationFit", "EpisodeCalibrator", "TailFit", "fit_tail"]
+__all__ = ["AlarmPolicy", "CalibratedScores", "EpisodeCalibrator"]
 
-_SHARES = (0.10, 0.05, 0.02, 0.01)
 _RANKS = 1024
 _KEPT_CLUSTERS = 32  # of either kind, quiet and alarmed
 _NO_TIMES, _NONE_FROZEN = np.zeros(0, np.int64), np.zeros(0, np.bool_)
@@ -65,57 +65,6 @@ class AlarmPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class TailFit:
-    """The start of the tail, and the clusters above it.
-
-    Attributes
-    ----------
-    start
-        u, the quantile above which a row belongs to the tail.
-    clusters, excess, exposure
-        K, the number of clusters; S, the sum of their peaks' excesses over u; N, the rows seen.
-    degenerate
-        There was no excess to fit; a token one stands in.
-    """
-
-    start: float
-    clusters: float
-    excess: float
-    exposure: float
-    degenerate: bool
-
-    def rate(self, score: float) -> float:
-        """Clusters a row whose peak reaches `score`."""
-        return float(episode_rate(score, self.start, self.clusters, self.excess, self.exposure))
-
-    def threshold(self, rate: float) -> float:
-        """The score that is reached `rate` times a row."""
-        return float(static_threshold(rate, self.start, self.clusters, self.excess, self.exposure))
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationFit:
-    """What was learnt from a prefix.
-
-    Attributes
-    ----------
-    tail
-        The fitted tail.
-    max_budget
-        Episodes a day that the detector makes at all; a larger budget cannot be spent.
-    flags
-        ``provisional`` (too little exposure for the budget), ``degenerate_tail``, ``budget_above_max``.
-    scores
-        float64[n], the finite scores of the prefix that all this was learnt from.
-    """
-
-    tail: TailFit
-    max_budget: float
-    flags: tuple[str, ...]
-    scores: npt.NDArray[np.float64] = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class CalibratedScores:
     """Scores in the one language of alarms, all of length m.
 
@@ -138,57 +87,6 @@ class CalibratedScores:
     thresholds: npt.NDArray[np.float64]
     on: npt.NDArray[np.bool_]
     events: npt.NDArray[np.uint8]
-
-
-_Spans = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]
-
-
-def _spans(scores: npt.NDArray[np.float64], start: float, gap: int) -> _Spans:
-    """First row, last row and the peak's excess of every cluster above `start`."""
-    above = np.flatnonzero(scores > start)
-    if above.size == 0:
-        return above, above, np.zeros(0)
-    cuts = np.flatnonzero(np.diff(above) > gap)
-    first = np.concatenate(([0], cuts + 1))
-    peaks = np.maximum.reduceat(scores[above], first)
-    return above[first], above[np.append(cuts, len(above) - 1)], peaks - start
-
-
-def _clusters(scores: npt.NDArray[np.float64], start: float, gap: int) -> tuple[int, float]:
-    """Number of clusters above `start`, and the sum of their peaks' excesses."""
-    excesses = _spans(scores, start, gap)[2]
-    return len(excesses), float(np.sum(excesses))
-
-
-def fit_tail(scores: npt.NDArray[np.float64], gap: int) -> TailFit:
-    """Fit the tail to honest prefix scores (leave-one-out or held out).
-
-    Parameters
-    ----------
-    scores
-        float64[n], finite.
-    gap
-        Rows that separate two clusters.
-
-    Examples
-    --------
-    >>> scores = np.where(np.arange(400) % 50 == 0, 2.0, np.linspace(0, 1, 400))
-    >>> tail = fit_tail(scores, gap=32)
-    >>> bool(tail.threshold(1e-4) > tail.threshold(1e-3) > tail.start)
-    True
-    """
-    best: tuple[int, float, float] | None = None
-    for share in _SHARES:
-        start = float(np.quantile(scores, 1.0 - share))
-        count, excess = _clusters(scores, start, gap)
-        if best is None or count > best[0]:
-            best = (count, excess, start)
-    assert best is not None
-    count, excess, start = best
-    degenerate = excess <= 1e-9 * max(abs(start), 1e-9)
-    if degenerate:
-        excess = max(count, 1) * 0.05 * max(abs(start), 1e-6)
-    return TailFit(start, float(count), excess, float(len(scores)), degenerate)
 
 
 class EpisodeCalibrator:
@@ -324,7 +222,7 @@ class EpisodeCalibrator:
         }.items():
             getattr(a, name)[series] = value
         if times is not None:
-            self._keep_clusters(series, times[known], _spans(scores, tail.start, gap))
+            self._keep_clusters(series, times[known], cluster_spans(scores, tail.start, gap))
         if not a.tail_mean[series] > 0:
             a.tail_mean[series] = tail.excess / clusters
         a.ranks[series] = 0.0
@@ -339,7 +237,7 @@ class EpisodeCalibrator:
             flags.append("budget_above_max")
         return CalibrationFit(tail, max_budget, tuple(flags), scores)
 
-    def _keep_clusters(self, series: int, times: npt.NDArray[np.int64], spans: _Spans) -> None:
+    def _keep_clusters(self, series: int, times: npt.NDArray[np.int64], spans: ClusterSpans) -> None:
         """Note the newest clusters of a prefix."""
         a = self._arrays
         first, last, excesses = (part[-_KEPT_CLUSTERS:] for part in spans)

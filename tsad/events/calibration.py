@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tsad.calibration.episodes import fit_tail
+from tsad.calibration.tail import fit_tail
 from tsad.errors import NotEnoughDataError
 from tsad.events.packing import pack_json, taken, unpack_json
 

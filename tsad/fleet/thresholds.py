@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tsad.calibration.episodes import fit_tail
+from tsad.calibration.tail import fit_tail
 from tsad.calibration.persistence import PersistenceFilter
 from tsad.errors import ConfigurationError
 
@@ -26,7 +26,7 @@ class ThresholdRule:
         Of the healthy errors, 0 to 100.
     false_alarms_per_day
         Accepted false alarms a day and node; instead of the percentile, where there are more than 1000 healthy errors
-        to fit a tail to (`tsad.calibration.episodes.fit_tail`). None: always the percentile.
+        to fit a tail to (`tsad.calibration.tail.fit_tail`). None: always the percentile.
     needed, of
         An alarm stands while `needed` of the last `of` rows exceed the threshold.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from tsad.calibration.episodes import fit_tail
+from tsad.calibration.tail import fit_tail
 from tsad.errors import ConfigurationError
 from tsad.fleet.drift import DriftRule, FleetDrift, retraining_rows
 from tsad.fleet.thresholds import ThresholdRule, alarms
