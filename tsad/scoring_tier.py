@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.calibration.episodes import CalibratedScores, EpisodeCalibrator
-from tsad.calibration.tail import CalibrationFit
 from tsad.calibration.monitor import CalibrationMonitor
 from tsad.calibration.persistence import PersistenceFilter
+from tsad.calibration.tail import CalibrationFit
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
 from tsad.fusion import harmonic_score

