@@ -20,7 +20,7 @@ from tsad.interventions import Effect, Intervention
 from tsad.kernels.episodes import BAD, FALSE_ALARM, NOTHING
 from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
-from tsad.quality import range_limits, screen
+from tsad.quality import RangeLimits, screen
 from tsad.quality.alarms import sensor_transitions
 from tsad.quality.clocks import ClockWatch
 from tsad.quality.sensors import SensorWatch
@@ -63,6 +63,7 @@ class StreamEngine:
     def __init__(self, settings: StreamSettings) -> None:
         self.settings = settings
         self.table = SeriesTable(settings.channels)
+        self._range_limits = RangeLimits(settings.ranges, self.table)
         self._tier = ScoringTier(settings.detectors, settings)
         self._early_rows = settings.early_rows
         self._early = ScoringTier((settings.early.detector,), settings) if settings.early and self._early_rows else None
@@ -165,7 +166,7 @@ class StreamEngine:
         )
 
     def _screened(self, batch: ObservationBatch, counts: Counter[str]) -> ObservationBatch:
-        low, high = range_limits(self.settings.ranges, self.table, batch)
+        low, high = self._range_limits.of(batch)
         values, quality = screen(batch.values, low, high)
         if quality.not_finite:
             counts["value_not_finite"] += quality.not_finite

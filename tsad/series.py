@@ -38,7 +38,9 @@ class SeriesTable:
         self._shared = {name: column for column, name in enumerate(self.shared_channels or ())}
         self.width = max(1, len(self._shared))
         self.version = 0
-        """Rises with every new series and channel."""
+        """Rises with every new series and channel, and with every restore."""
+        self.generation = 0
+        """Rises with every restore: numbers may mean others than before."""
         self._counts = np.zeros(0, dtype=np.int32)
         self._counts_version = 0
 
@@ -123,7 +125,9 @@ class SeriesTable:
                 f"the snapshot was made with channels {stored}, the configuration declares {self.shared_channels}; "
                 "restore the old list, or start with a new history file to learn anew",
             )
+        version, generation = self.version, self.generation
         self.__init__(self.shared_channels)  # type: ignore[misc]
+        self.version, self.generation = version + 1, generation + 1
         for series, asset in enumerate(state["assets"]):
             self.add(asset)
             if state["channels"] is not None:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from tsad.observations import ObservationBatch
 from tsad.series import SeriesTable
+from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
-__all__ = ["QualityCounts", "range_limits", "screen"]
+__all__ = ["QualityCounts", "RangeLimits", "screen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +62,64 @@ def screen(
     return values, QualityCounts(not_finite, out_of_range)
 
 
-def range_limits(
-    ranges: Mapping[str, tuple[float, float]], table: SeriesTable, batch: ObservationBatch
-) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
-    """Physical ranges in the shape of a batch's values; None where there are none.
+class RangeLimits:
+    """Physical ranges in the shape of a batch's values.
 
     Parameters
     ----------
     ranges
         By channel.
-    table, batch
-        The series, and observations of them.
+    table
+        The series; it may grow between batches, and be restored.
+
+    Examples
+    --------
+    >>> table = SeriesTable(["flow", "level"])
+    >>> pump = table.add("pump-1")
+    >>> batch = ObservationBatch(np.array([pump], np.int32), np.array([0]), np.array([[7.0, 7.0]], np.float32))
+    >>> RangeLimits({"level": (0.0, 5.0)}, table).of(batch)
+    (array([[-inf,   0.]], dtype=float32), array([[inf,  5.]], dtype=float32))
     """
-    if not ranges or not len(batch):
-        return None, None
-    limits = np.empty((len(table), table.width, 2), dtype=np.float32)
-    limits[...] = (-np.inf, np.inf)
-    for series in range(len(table)):
-        for column, channel in enumerate(table.channel_names(series)):
-            if channel in ranges:
-                limits[series, column] = ranges[channel]
-    if batch.channels is None:
-        own = limits[batch.series, : batch.values.shape[1]]
-    else:
-        own = limits[batch.series, batch.channels][:, None]
-    return own[..., 0], own[..., 1]
+
+    def __init__(self, ranges: Mapping[str, tuple[float, float]], table: SeriesTable) -> None:
+        self._ranges = ranges
+        self._table = table
+        self._forget()
+
+    def of(self, batch: ObservationBatch) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
+        """Lower and upper limits of the values of `batch`; None where there are none."""
+        if not self._ranges or not len(batch):
+            return None, None
+        if self._version != self._table.version:
+            self._take_in()
+        if batch.channels is None:
+            width = batch.values.shape[1]
+            return self._limits.low[batch.series, :width], self._limits.high[batch.series, :width]
+        own = batch.series, batch.channels
+        return self._limits.low[own][:, None], self._limits.high[own][:, None]
+
+    def _forget(self) -> None:
+        self._limits = SeriesArrays(
+            {
+                "low": Field(np.float32, -np.inf, (PER_CHANNEL,)),
+                "high": Field(np.float32, np.inf, (PER_CHANNEL,)),
+                "channels": Field(np.int32),
+            }
+        )
+        self._version = 0
+        self._generation = self._table.generation
+
+    def _take_in(self) -> None:
+        """Look up the ranges of series that are new or have more channels than before."""
+        table = self._table
+        if self._generation != table.generation:
+            self._forget()
+        limits = self._limits
+        limits.reserve(len(table), table.width)
+        counts = table.channel_counts
+        for series in np.flatnonzero(limits.channels[: len(table)] != counts).tolist():
+            for column, channel in enumerate(table.channel_names(series)):
+                if channel in self._ranges:
+                    limits.low[series, column], limits.high[series, column] = self._ranges[channel]
+        limits.channels[: len(table)] = counts
+        self._version = table.version
