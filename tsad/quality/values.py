@@ -75,8 +75,9 @@ class RangeLimits:
     Examples
     --------
     >>> table = SeriesTable(["flow", "level"])
-    >>> pump = table.add("pump-1")
-    >>> batch = ObservationBatch(np.array([pump], np.int32), np.array([0]), np.array([[7.0, 7.0]], np.float32))
+    >>> series = np.array([table.add("pump-1")], np.int32)
+    >>> zeros = np.zeros(1, np.int64)
+    >>> batch = ObservationBatch(series, zeros, np.array([[7.0, 7.0]], np.float32), None, series, zeros, zeros)
     >>> RangeLimits({"level": (0.0, 5.0)}, table).of(batch)
     (array([[-inf,   0.]], dtype=float32), array([[inf,  5.]], dtype=float32))
     """
