@@ -12,30 +12,27 @@ import numpy.typing as npt
 from tsad.adoption import joined_states
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition
 from tsad.alignment import Aligner
-from tsad.calibration.episodes import CalibratedScores
 from tsad.calibration.tail import CalibrationFit
-from tsad.detectors.base import Detector, Unscored
+from tsad.detectors.base import Detector
 from tsad.errors import NotEnoughDataError
 from tsad.interventions import Effect, Intervention
-from tsad.kernels.episodes import BAD, FALSE_ALARM, NOTHING
+from tsad.kernels.episodes import BAD, FALSE_ALARM
 from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import RangeLimits, screen
 from tsad.quality.alarms import sensor_transitions
 from tsad.quality.clocks import ClockWatch
 from tsad.quality.sensors import SensorWatch
-from tsad.scoring_tier import ScoringTier, TierScores
 from tsad.series import SeriesTable
 from tsad.series_arrays import Field, SeriesArrays, by_series
 from tsad.settings import StreamSettings
 from tsad.silence import SilenceWatch
 from tsad.stream_output import FitReport, StreamOutput
+from tsad.tiers import RowScores, TierRows, Tiers, joined
 from tsad.transitions import alarm_transitions
 from tsad.warm_up import WarmUp
 
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
-
-_EARLY = "early/"
 
 
 class StreamEngine:
@@ -64,9 +61,7 @@ class StreamEngine:
         self.settings = settings
         self.table = SeriesTable(settings.channels)
         self._range_limits = RangeLimits(settings.ranges, self.table)
-        self._tier = ScoringTier(settings.detectors, settings)
-        self._early_rows = settings.early_rows
-        self._early = ScoringTier((settings.early.detector,), settings) if settings.early and self._early_rows else None
+        self._tiers = Tiers(settings)
         self._aligner = Aligner(
             settings.step_ns,
             hold=settings.hold_rows,
@@ -99,11 +94,11 @@ class StreamEngine:
     @property
     def detectors(self) -> dict[str, Detector]:
         """The stream's own detectors."""
-        return self._tier.detectors
+        return self._tiers.own.detectors
 
     def is_fitted(self, series: int) -> bool:
         """Whether `series` is scored by the stream's own detectors already."""
-        return series < len(self._tier.fitted) and bool(self._tier.fitted[series])
+        return self._tiers.is_fitted(series)
 
     @property
     def newest(self) -> int:
@@ -112,16 +107,16 @@ class StreamEngine:
 
     def choices(self, series: int) -> tuple[str, ...]:
         """What the stream's own detectors chose for `series` by themselves, and why, in words."""
-        return self._tier.choices(series)
+        return self._tiers.own.choices(series)
 
     def drifting(self) -> int:
         """How many series score higher in quiet time than they did when they were learnt."""
-        return self._tier.drifting(len(self.table))
+        return self._tiers.own.drifting(len(self.table))
 
     def drifting_assets(self) -> list[str]:
         """The assets of these series."""
         assets = self.table.assets
-        return [assets[series] for series in self._tier.drifting_series(len(assets))]
+        return [assets[series] for series in self._tiers.own.drifting_series(len(assets))]
 
     # ------------------------------------------------------------------------------------------------- one batch
 
@@ -139,9 +134,7 @@ class StreamEngine:
         transitions = self._watch_silence(batch if usable.all() else batch.take(usable))
         if len(rows):
             self._newest = max(self._newest, int(rows.times.max()))
-        self._tier.reserve(n_series, self.table.width)
-        if self._early is not None:
-            self._early.reserve(n_series, self.table.width)
+        self._tiers.reserve(n_series, self.table.width)
         if self.maintenance and len(rows):
             marked = self.maintenance.mark(self.table.assets, rows.series, rows.times)
             rows.flags[marked] |= np.uint8(RowFlag.MAINTENANCE)
@@ -154,15 +147,19 @@ class StreamEngine:
         if self._sensors is not None:
             faults += self._sensors.judge(rows, scored)
             transitions += sensor_transitions(self._book, self.table, rows, faults, counts)
-        output = self._score(rows, early, scored, counts)
+        said, told = self._score(rows, early, scored, counts)
         return StreamOutput(
             rows=seen,
-            transitions=transitions + output["transitions"],
+            scores=said.scores,
+            reason=said.reason,
+            verdict=said.verdict,
+            calibrated=said.calibrated,
+            leading=said.leading,
+            transitions=transitions + told,
             fits=fits,
             set_aside=batch.take(aside),
             set_aside_status=status[aside],
             counts=counts,
-            **{key: output[key] for key in ("scores", "reason", "verdict", "calibrated", "leading")},
         )
 
     def _screened(self, batch: ObservationBatch, counts: Counter[str]) -> ObservationBatch:
@@ -196,7 +193,8 @@ class StreamEngine:
     def _learn(self, rows: RowBatch) -> tuple[list[FitReport], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Feed rows of series that are still new to the warm-up; returns the rows to be scored early, and in full."""
         none = np.zeros(0, np.intp)
-        waiting = ~self._tier.fitted[rows.series]
+        fitted = self._tiers.own.fitted
+        waiting = ~fitted[rows.series]
         if not waiting.any():
             return [], none, np.arange(len(rows))
         reports: list[FitReport] = []
@@ -206,9 +204,9 @@ class StreamEngine:
         positions = np.flatnonzero(waiting)
         for series, own in by_series(rows.series[positions]):
             rest = positions[own]
-            while len(rest) and not self._tier.fitted[series]:
-                watched = self._early is not None and bool(self._early.fitted[series])
-                first = None if watched or self._series.early_tried[series] else self._early_rows
+            while len(rest) and not fitted[series]:
+                watched = self._tiers.is_watched(series)
+                first = None if watched or self._series.early_tried[series] else self._tiers.early_rows
                 taken = self._warm_up.take(
                     series, values[rest], rows.times[rest], self.table.channel_count(series), until=first
                 )
@@ -225,17 +223,18 @@ class StreamEngine:
 
     def _fit_early(self, series: int, time: int) -> FitReport:
         """Learn a series from its first rows, for the time until there are enough."""
-        assert self._early is not None
+        tier = self._tiers.early
+        assert tier is not None
         train, times = self._warm_up.rows(series)
         asset = self.table.assets[series]
         self._series.early_tried[series] = True
         try:
-            calibration = self._early.fit(series, train, times)
+            calibration = tier.fit(series, train, times)
         except NotEnoughDataError as error:
             return FitReport(asset, time, len(train), None, f"from its first rows: {error}")
         self.model_count += 1
         flags = ("early", *calibration.flags)
-        return FitReport(asset, time, len(train), replace(calibration, flags=flags), None, self._early.choices(series))
+        return FitReport(asset, time, len(train), replace(calibration, flags=flags), None, tier.choices(series))
 
     def _fit(self, series: int, time: int) -> FitReport:
         train, times = self._warm_up.rows(series)
@@ -246,7 +245,7 @@ class StreamEngine:
             self._warm_up.forget_oldest(series)
             return FitReport(asset, time, len(train), None, str(error))
         self._warm_up.drop(series)
-        return FitReport(asset, time, len(train), calibration, None, self._tier.choices(series))
+        return FitReport(asset, time, len(train), calibration, None, self.choices(series))
 
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> CalibrationFit:
         """Learn `series` from a quiet prefix; the next row is scored.
@@ -263,7 +262,7 @@ class StreamEngine:
         NotEnoughDataError
             A detector or the calibration needs more rows.
         """
-        calibration = self._tier.fit(series, train, times)
+        calibration = self._tiers.own.fit(series, train, times)
         if self._sensors is not None:
             self._sensors.learn(series, train)
         self.fit_count += 1
@@ -273,69 +272,22 @@ class StreamEngine:
     # ------------------------------------------------------------------------------------------------- scoring
 
     def _score(
-        self, rows: RowBatch, early: npt.NDArray[np.intp], where: npt.NDArray[np.intp], counts: Counter[str]
-    ) -> dict[str, Any]:
-        m = len(rows)
-        transitions: list[AlarmTransition] = []
-        parts: list[tuple[npt.NDArray[np.intp], TierScores]] = []
-        if self._early is not None and len(early):
-            rows.flags[early] |= np.uint8(RowFlag.EARLY)
-            own = rows.take(early)
-            found = self._early.score(own)
-            counts["scored_early"] += len(early)
-            transitions += self._transitions(own, found)
-            parts.append((early, found))
-        if self._early is not None and len(where) != m:
-            transitions += self._hand_over(rows)
-        own = rows if len(where) == m else rows.take(where)
-        found = self._tier.score(own)
-        if found.drifts:
-            counts["calibration_drift"] += found.drifts
-        transitions += self._transitions(own, found)
-        if len(where) == m:
-            return {
-                "leading": found.leading() if self.tell_leading else None,
-                "scores": {name: s.score for name, s in found.said.items()},
-                "reason": found.reason,
-                "verdict": found.verdict,
-                "calibrated": found.calibrated,
-                "transitions": transitions,
-            }
-        parts.append((where, found))
-
-        def spread(values: list[npt.NDArray[Any]], fill: Any) -> npt.NDArray[Any]:
-            out = np.full(m, fill, dtype=values[0].dtype)
-            for (places, _), value in zip(parts, values, strict=True):
-                out[places] = value
-            return out
-
-        calibrated = [one.calibrated for _, one in parts]
-        # The scores of the stream's own detectors only: those of the first time stand in the verdict.
-        scores = {name: np.full(m, np.nan) for name in self.detectors}
-        for name, said in found.said.items():
-            scores[name][where] = said.score
-        leading = spread([one.leading() for _, one in parts], -1) if self.tell_leading else None
-        return {
-            "leading": leading,
-            "scores": scores,
-            "reason": spread([one.reason for _, one in parts], Unscored.WARMING_UP),
-            "verdict": spread([one.verdict for _, one in parts], np.nan),
-            "calibrated": CalibratedScores(
-                spread([c.p_values for c in calibrated], np.nan),
-                spread([c.rates for c in calibrated], np.nan),
-                spread([c.thresholds for c in calibrated], np.nan),
-                spread([c.on for c in calibrated], False),
-                spread([c.events for c in calibrated], NOTHING),
-            ),
-            "transitions": transitions,
-        }
+        self, rows: RowBatch, early: npt.NDArray[np.intp], own: npt.NDArray[np.intp], counts: Counter[str]
+    ) -> tuple[RowScores, list[AlarmTransition]]:
+        early_part = self._tiers.score_early(rows, early)
+        transitions = [] if early_part is None else self._transitions(early_part)
+        counts["scored_early"] += len(early)
+        transitions += self._hand_over(rows) if len(own) != len(rows) else []
+        own_part = self._tiers.score_own(rows, own)
+        if own_part.found.drifts:
+            counts["calibration_drift"] += own_part.found.drifts
+        transitions += self._transitions(own_part)
+        return joined(len(rows), own_part, early_part, leading=self.tell_leading), transitions
 
     def _hand_over(self, rows: RowBatch) -> list[AlarmTransition]:
-        """Retire the first detector of series whose own detectors take over; its standing alarms end with it."""
-        assert self._early is not None
+        """Retire the first tier of series whose own detectors take over; its standing alarms end with it."""
         done = []
-        for series in np.unique(rows.series[self._early.fitted[rows.series] & self._tier.fitted[rows.series]]).tolist():
-            self._early.retire(series)
+        for series in self._tiers.retire(rows):
             asset = self.table.assets[series]
             if not self._book.is_active(asset, ANOMALY_RULE):
                 continue
@@ -348,8 +300,8 @@ class StreamEngine:
             )
         return done
 
-    def _transitions(self, rows: RowBatch, found: TierScores) -> list[AlarmTransition]:
-        return alarm_transitions(self._book, self.table, rows, found, self.settings)
+    def _transitions(self, part: TierRows) -> list[AlarmTransition]:
+        return alarm_transitions(self._book, self.table, part.rows, part.found, self.settings)
 
     # ------------------------------------------------------------------------------------------------- operators
 
@@ -377,7 +329,7 @@ class StreamEngine:
         return [] if series < 0 else [series]
 
     def _learn_from(self, one: Intervention, series: int) -> Effect:
-        tier = self._scored_by(series)
+        tier = self._tiers.of(series)
         before = None if tier is None else tier.figures(series)
         windows, clusters, rows = 0, 0, 0
         if one.kind == "restore":
@@ -396,13 +348,7 @@ class StreamEngine:
 
         A series that is still watched by the first detector has nothing to be put back later: it is learnt anew then.
         """
-        return self._tier.learnt(series) if self.is_fitted(series) else {}
-
-    def _scored_by(self, series: int) -> ScoringTier | None:
-        if self.is_fitted(series):
-            return self._tier
-        early = self._early is not None and series < len(self._early.fitted) and bool(self._early.fitted[series])
-        return self._early if early else None
+        return self._tiers.own.learnt(series) if self.is_fitted(series) else {}
 
     # ------------------------------------------------------------------------------------------------- state
 
@@ -428,9 +374,7 @@ class StreamEngine:
             if self._clocks is not None:
                 parts["clocks"] = self._clocks.state(n)
         arrays = {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
-        arrays |= self._tier.state(n, fitted=fitted)
-        if self._early is not None:
-            arrays |= {_EARLY + name: array for name, array in self._early.state(n, fitted=fitted).items()}
+        arrays |= self._tiers.state(n, fitted=fitted)
         extra = {
             "table": self.table.state(),
             "book": self._book.state(),
@@ -449,22 +393,18 @@ class StreamEngine:
         SnapshotError
             The state was made with other settings or by another version.
         """
-        early = {name.removeprefix(_EARLY): array for name, array in arrays.items() if name.startswith(_EARLY)}
-        own = {name: array for name, array in arrays.items() if not name.startswith(_EARLY)}
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
-        for key, array in own.items():
+        for key, array in arrays.items():
             part, _, name = key.partition("|")
             parts.setdefault(part, {})[name] = array
         self.table.restore(extra["table"])
         self._book.restore(extra["book"])
         self.fit_count, self.model_count, self._newest = extra["fits"], extra["models"], extra["newest"]
         self.maintenance.restore(extra["maintenance"])
-        n, budget = len(self.table), self.settings.alarm.false_alarms_per_day
+        n = len(self.table)
         self._aligner.restore(parts.get("aligner", {}))
         self._series.restore(parts.get("engine", {}))
-        self._tier.restore(own, n, self.table.width, budget)
-        if self._early is not None:
-            self._early.restore(early, n, self.table.width, budget)
+        self._tiers.restore(arrays, n, self.table.width)
         self._warm_up.restore(parts.get("warm_up", {}))
         if self._sensors is not None:
             self._sensors.restore(parts.get("sensors", {}))
@@ -493,20 +433,19 @@ class StreamEngine:
                 self.table.add_channel(series, channel)
         n = len(self.table)
         watched = ("sensors",) if self._sensors is not None else ()
-        prefixes = tuple(f"{part}|" for part in (*self._tier.parts, *watched))
-        own = {**self._tier.state(known, fitted=True), **self._tier.state(known, fitted=False)}
+        prefixes = tuple(f"{part}|" for part in (*self._tiers.own.parts, *watched))
+        tier = self._tiers.own
+        own = {**tier.state(known, fitted=True), **tier.state(known, fitted=False)}
         if self._sensors is not None:
             sensors = {**self._sensors.state(known, fitted=True), **self._sensors.state(known, fitted=False)}
             own |= {f"sensors|{name}": array for name, array in sensors.items()}
         states = [{k: v for k, v in state.items() if k.startswith(prefixes)} for _, _, state in learnt]
         if known:
             states = [own, *states]
-        joined = joined_states(states, [known] * bool(known) + [1] * len(learnt))
-        self._tier.restore(joined, n, self.table.width, self.settings.alarm.false_alarms_per_day)
+        union = joined_states(states, [known] * bool(known) + [1] * len(learnt))
+        tier.restore(union, n, self.table.width, self.settings.alarm.false_alarms_per_day)
         if self._sensors is not None:
-            self._sensors.restore(
-                {k.removeprefix("sensors|"): v for k, v in joined.items() if k.startswith("sensors|")}
-            )
+            self._sensors.restore({k.removeprefix("sensors|"): v for k, v in union.items() if k.startswith("sensors|")})
         self._series.reserve(n)
         self._series.early_tried[known:n] = True
         self._aligner.begin_broken(range(known, n))
