@@ -1,6 +1,7 @@
 """Settings of deliveries: one class a kind of endpoint, and what holds for all of them."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -41,7 +42,7 @@ class RouteSettings(Frozen):
         return Route(self.event_types, self.assets, self.minimum_severity, self.priorities)
 
 
-class _EndpointSettings(Frozen):
+class _EndpointSettings(Frozen, ABC):
     name: str
     event_types: tuple[str, ...] = ("*",)
     routes: tuple[RouteSettings, ...] = Field(default=(), description="any of these ways; none: everything")
@@ -51,9 +52,9 @@ class _EndpointSettings(Frozen):
         default=DEFAULT_DISABLE_AFTER, description="switched off when nothing was delivered for so long; null: never"
     )
 
+    @abstractmethod
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints with their secrets open; a kind that goes to several instances has one for each."""
-        raise NotImplementedError
 
     def _common(self) -> dict[str, Any]:
         return {

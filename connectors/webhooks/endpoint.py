@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,7 +43,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(ABC):
     """What all places that deliveries go to have in common.
 
     Attributes
@@ -99,9 +100,9 @@ class Endpoint:
         return f"webhook endpoint {self.name!r}"
 
     @property
+    @abstractmethod
     def masked_url(self) -> str:
         """Where it is, as it may be shown."""
-        raise NotImplementedError
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import yaml
 
 from connectors.webhooks import MailEndpoint, TopicEndpoint, WebhookEndpoint
 from streams.configuration import load_configuration, masked
+from streams.delivery_settings import _EndpointSettings
 from streams.errors import ConfigurationFileError
 
 SECRET = "whsec_" + "A" * 43 + "="
@@ -122,6 +123,14 @@ def test_never_is_null(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, webhook, problem):
     with pytest.raises(ConfigurationFileError, match=problem):
         load(tmp_path, webhook)
+
+
+def test_every_kind_says_its_endpoints():
+    class NoneSettings(_EndpointSettings):
+        kind: str = "none"
+
+    with pytest.raises(TypeError, match="endpoints"):
+        NoneSettings(name="w")
 
 
 def test_two_of_a_name_are_refused_also_where_instances_make_it(tmp_path):
