@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connectors.errors import BadInspectionError
 from connectors.inspection.record import InspectionModel
@@ -20,7 +20,9 @@ from connectors.inspection.record import InspectionModel
 __all__ = ["AnomalibCamera", "record_of_prediction", "record_of_webhook"]
 
 _NORMALISED = "anomalib normalises to 0.5 at its threshold and clips to 0 to 1: no probability, and not comparable"
-_FIELD = r"\b{name}=(?:array|tensor)\(\s*([^)]*?)\s*(?:,\s*(?:dtype|device)=[^)]*)?\)"
+# No parenthesis within: of a text made to be slow, each character is looked at once.
+_FIELD = r"\b{name}=(?:array|tensor)\(([^()]*)\)"
+_OPTIONS = re.compile(r",\s*(?:dtype|device)=")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|True|False")
 _LONGEST_ID = 16
 
@@ -86,7 +88,10 @@ def record_of_prediction(
     path = item.get("image_path")
     if isinstance(path, list):
         path = path[0] if len(path) == 1 else None
-    moment = captured.astimezone(UTC).isoformat()
+    try:
+        moment = captured.astimezone(UTC).isoformat()
+    except OverflowError as error:
+        raise BadInspectionError("bad_time", f"the time of capture {captured} cannot be") from error
     key = json.dumps([camera.station, camera.camera, moment, score, path])
     return {
         "inspection_id": f"anomalib-{blake2b(key.encode(), digest_size=_LONGEST_ID).hexdigest()}",
@@ -145,7 +150,13 @@ def record_of_webhook(
 
 def _in_zone(local: datetime, zone: str) -> datetime:
     """A local time with its zone; the hour that comes twice in autumn, or never in spring, is refused."""
-    moments = [local.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1)]
+    try:
+        known = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise BadInspectionError(
+            "unknown_zone", f"there is no time zone {zone!r}; give an IANA name such as Europe/Rome"
+        ) from error
+    moments = [local.replace(tzinfo=known, fold=fold) for fold in (0, 1)]
     if moments[0].utcoffset() != moments[1].utcoffset():
         raise BadInspectionError(
             "ambiguous_time", f"{local.isoformat()} in {zone} comes twice or never; run that computer in UTC"
@@ -155,11 +166,12 @@ def _in_zone(local: datetime, zone: str) -> datetime:
 
 def _printed(text: str, name: str) -> list[Any] | None:
     """The values of one field of a printed object; None where it is not there."""
-    found = re.search(_FIELD.format(name=name), text, re.DOTALL)
+    found = re.search(_FIELD.format(name=name), text)
     if found is None:
         return None
     words = {"True": True, "False": False}
-    return [words[w] if w in words else float(w) for w in _NUMBER.findall(found[1])]
+    numbers = _NUMBER.findall(_OPTIONS.split(found[1], maxsplit=1)[0])
+    return [words[w] if w in words else float(w) for w in numbers]
 
 
 def _single(value: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """Inspection records: what is taken, what is refused and why, the shipped schema, and anomalib's shapes."""
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,6 +145,8 @@ def changed(**changes):
         (changed(timestamp=None), "bad_time"),
         (changed(timestamp="2026-10-25T02:30:00"), "ambiguous_time"),
         (changed(timestamp="2026-03-29T02:30:00"), "ambiguous_time"),
+        (changed(timestamp="0001-01-01T00:00:00+05:00"), "bad_time"),
+        (changed(predictions=lambda _: "x(pred_score=array([0.1], dtype=float32"), "missing_field"),
         ({**changed(), "PredictionResult": {"image_original": {}}}, "missing_field"),
     ],
 )
@@ -151,6 +154,23 @@ def test_messages_that_tell_too_little_are_refused(document, reason):
     with pytest.raises(BadInspectionError) as refused:
         record_of_webhook(document, CAMERA)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "Europe", "../etc/passwd", ""])
+def test_a_zone_that_is_none_is_refused(zone):
+    camera = AnomalibCamera("end", "top", InspectionModel("patchcore"), zone)
+    with pytest.raises(BadInspectionError, match="time zone") as refused:
+        record_of_webhook(recorded("webhook.json"), camera)
+    assert refused.value.reason == "unknown_zone"
+
+
+@pytest.mark.parametrize("text", ["pred_score=array(" * 60_000, "pred_score=array(" + " " * 1_000_000])
+def test_a_text_made_to_be_slow_is_read_as_fast_as_any(text):
+    # Looked at once, it takes milliseconds; once for each of its parts, minutes.
+    began = time.process_time()
+    with pytest.raises(BadInspectionError):
+        record_of_webhook(changed(predictions=lambda _: text), CAMERA)
+    assert time.process_time() - began < 5
 
 
 def test_tensors_are_read_as_arrays_are_and_nan_is_refused_later():
