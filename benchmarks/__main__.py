@@ -15,6 +15,8 @@ WITHOUT_DATA = (
     "themis",
     "explorer",
     "latency",
+    "deliveries",
+    "part_fusion",
 )
 WITH_DATA = (
     "false_alarms",

@@ -1,6 +1,6 @@
 """Alarm transitions to receivers that fail at random: is each delivered, in order, and what does it take?
 
-    python benchmarks/deliveries.py --transitions 100000
+    python -m benchmarks deliveries [--transitions N] [--receivers N] [--seed N]
 
 Real HTTP on loopback, a real history file, an injected clock: for its first hour two receivers answer at random with
 500, 429, 503 and patience, redirect, or take what they are sent and then say they did not. Afterwards they are well.
@@ -154,11 +154,16 @@ def run(
     }  # fmt: skip
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Deliver, and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--transitions", type=int, default=100_000)
+    parser.add_argument("--transitions", type=int, default=10_000)
     parser.add_argument("--receivers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     print(json.dumps(run(arguments.transitions, arguments.receivers, arguments.seed), indent=2))
+
+
+if __name__ == "__main__":
+    main()

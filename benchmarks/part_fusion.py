@@ -1,6 +1,6 @@
 """Parts: how much process and images find together, at what share of false parts, and what joining them costs.
 
-``python -m benchmarks.part_fusion [--part quality|joining …] [--seeds N] [--parts N]``. Without ``--part`` both, about
+``python -m benchmarks part_fusion [--part quality|joining …] [--seeds N] [--parts N]``. Without ``--part`` both, about
 four minutes on one core.
 """
 
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["quality", "joining"], nargs="*", default=["joining", "quality"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--parts", type=int, default=20_000)
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     console = Console(width=200)
     if "joining" in arguments.part:
         joining(console)
