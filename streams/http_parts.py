@@ -5,14 +5,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from connectors.alarm_event import event_time
 from connectors.errors import BadInspectionError
-from connectors.inspection import decode_inspection, inspection_schema
+from connectors.inspection import inspection_schema
+from connectors.inspection.anomalib import AnomalibCamera, record_of_webhook
+from connectors.inspection.record import InspectionModel
 from streams.configuration import InspectionStream
 from streams.errors import InboxFullError
 from streams.http_requests import nanoseconds
+from streams.inspection_lane import InspectionCheck
 from streams.service import Service
 
 __all__ = ["part_router"]
@@ -30,6 +33,42 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     429: {"description": "Records come faster than they are stored"},
     503: {"description": "Not stored in time; send it again, what is stored already is recognised"},
 }
+
+_ANOMALIB = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["timestamp", "PredictionResult"]},
+            "example": {
+                "timestamp": "2026-11-21T08:00:00.250000",
+                "PredictionResult": {
+                    "predictions": "NumpyImageBatch(pred_score=array([0.92], dtype=float32), pred_label=array([True]))"
+                },
+            },
+        }
+    },
+}
+_Text = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class AnomalibCameraQuery(BaseModel):
+    """What anomalib's messages do not tell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    station: Annotated[_Text, Field(description="where the camera stands, as in joining.views")]
+    camera: Annotated[_Text, Field(description="which one, as in joining.views")]
+    zone: Annotated[_Text, Field(description="of its computer, such as Europe/Rome: messages tell local times")]
+    model: Annotated[_Text, Field(description="scores of different models, versions, calibrations are not compared")]
+    version: _Text = "1"
+    calibration_id: _Text | None = None
+    threshold: Annotated[float, Field(ge=0, le=1, description="1 - sensitivity of its decision")] = 0.5
+    part_id: Annotated[_Text | None, Field(description="default: the image is joined by time")] = None
+
+    def settings(self) -> AnomalibCamera:
+        """The camera."""
+        model = InspectionModel(self.model, self.version, self.calibration_id)
+        return AnomalibCamera(self.station, self.camera, model, self.zone, self.threshold)
 
 
 def part_router(service: Service) -> APIRouter:
@@ -67,19 +106,17 @@ def part_router(service: Service) -> APIRouter:
         """The JSON schema of an inspection record."""
         return inspection_schema()
 
-    @router.post("/inspections/{stream}", status_code=201, responses=_REFUSED)
-    async def inspections(stream: str, request: Request, response: Response) -> dict[str, Any]:
-        """Store inspection records: one, or a list of up to 1,000; answered when they are committed.
-
-        A record that was sent before is recognised by its `inspection_id`, so it is safe to send it again.
-        """
-        settings = streams.get(stream)
-        if settings is None:
+    def settings_of(stream: str) -> InspectionStream:
+        if stream not in streams:
             raise HTTPException(404, f"there is no inspection stream {stream!r}")
-        values = _records(await request.body())
+        return streams[stream]
+
+    async def stored(settings: InspectionStream, values: list[bytes], response: Response) -> dict[str, Any]:
+        """Hand records over, all or none, and wait for their commit."""
+        check, arrival = InspectionCheck(settings), service.pipeline.annunciator.at()
         for place, value in enumerate(values):
             try:
-                decode_inspection(value, settings.time, settings.time_unit)
+                check.record(value, arrival)
             except BadInspectionError as error:
                 raise HTTPException(422, f"record {place}: {error.reason}: {error}") from error
         try:
@@ -91,19 +128,53 @@ def part_router(service: Service) -> APIRouter:
             return {"stored": 0, "problem": "not stored in time; send it again"}
         return {"stored": len(values)}
 
+    @router.post("/inspections/{stream}", status_code=201, responses=_REFUSED)
+    async def inspections(stream: str, request: Request, response: Response) -> dict[str, Any]:
+        """Store inspection records: one, or a list of up to 1,000; answered when they are committed.
+
+        A record that was sent before is recognised by its `inspection_id`, so it is safe to send it again.
+        """
+        settings = settings_of(stream)
+        return await stored(settings, _records(await request.body()), response)
+
+    @router.post(
+        "/inspections/{stream}/anomalib", status_code=201, responses=_REFUSED, openapi_extra={"requestBody": _ANOMALIB}
+    )
+    async def anomalib(
+        stream: str, camera: Annotated[AnomalibCameraQuery, Query()], request: Request, response: Response
+    ) -> dict[str, Any]:
+        """Store what the webhook of anomalib's inspection application tells; answered when it is committed.
+
+        A message that was sent before is recognised, so it is safe to send it again.
+        """
+        settings = settings_of(stream)
+        document = _json(await request.body())
+        if not isinstance(document, dict):
+            raise HTTPException(422, "the body is no message of anomalib: send its JSON object as it is")
+        try:
+            record = record_of_webhook(document, camera.settings(), camera.part_id)
+        except BadInspectionError as error:
+            raise HTTPException(422, f"{error.reason}: {error}") from error
+        answer = await stored(settings, [json.dumps(record).encode()], response)
+        return {**answer, "inspection_id": record["inspection_id"]}
+
     return router
 
 
 def _records(body: bytes) -> list[bytes]:
     """Records of a request, each as its own JSON text."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(422, "the body is not JSON") from error
+    document = _json(body)
     documents = document if isinstance(document, list) else [document]
     if not 1 <= len(documents) <= _MOST_RECORDS:
         raise HTTPException(422, f"{len(documents)} records; send 1 to {_MOST_RECORDS} at once")
     return [json.dumps(one).encode() for one in documents]
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(422, "the body is not JSON") from error
 
 
 def _as_dict(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from streams.part_evidence import PartEvidenceBatch
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes
 from tsad.fusion.part_events import PartEventKind
 
-__all__ = ["InspectionLane"]
+__all__ = ["InspectionCheck", "InspectionLane"]
 
 _REMEMBERED = 10_000  # inspections whose repetition is recognised
 _INSPECTIONS = pa.schema(
@@ -37,6 +37,41 @@ _INSPECTIONS = pa.schema(
 )
 
 
+class InspectionCheck:
+    """Tells which records of a stream can be used: those that the HTTP door takes, and those that the lane keeps.
+
+    Parameters
+    ----------
+    settings
+        What the stream is like.
+    """
+
+    def __init__(self, settings: InspectionStream) -> None:
+        self._settings = settings
+        self._views = None if settings.joining is None else {(v.station, v.camera) for v in settings.joining.views}
+
+    def record(self, value: bytes | None, arrival: int) -> tuple[InspectionRecord, int]:
+        """Check one record that came at `arrival` (ns UTC; 0: nobody knows); returns it and its time of capture.
+
+        Raises
+        ------
+        BadInspectionError
+            It cannot be used.
+        """
+        record, captured = decode_inspection(value, self._settings.time, self._settings.time_unit)
+        ahead = (captured - arrival) / 1e9
+        if arrival > 0 and ahead > self._settings.max_ahead:
+            raise BadInspectionError("time_in_future", f"the image was taken {ahead:.0f} s after it arrived")
+        if self._views is not None:
+            if record.station is None or record.camera is None:
+                raise BadInspectionError("missing_camera", "'station' or 'camera' is missing; joining needs both")
+            if (record.station, record.camera) not in self._views:
+                raise BadInspectionError(
+                    "unknown_camera", f"camera {record.camera!r} at {record.station!r} is not among joining.views"
+                )
+        return record, captured
+
+
 class InspectionLane:
     """Checks, keeps and counts image-inspection results; what came already is recognised among the newest 10,000.
 
@@ -53,9 +88,9 @@ class InspectionLane:
         self.name = settings.name
         self.topic = settings.topic
         self.retentions: Mapping[int, float] = {stream_id: settings.retention}
-        self._settings = settings
+        self._check = InspectionCheck(settings)
+        self._joined = settings.joining is not None
         self._stream_id = stream_id
-        self._views = None if settings.joining is None else {(v.station, v.camera) for v in settings.joining.views}
         self._known: dict[int, int] = {}
         self._changed = False
 
@@ -67,7 +102,7 @@ class InspectionLane:
         for batch in batches:
             for index, value in enumerate(batch.values):
                 try:
-                    record, captured = self._checked(batch, index, value)
+                    record, captured = self._check.record(value, int(batch.arrivals[index]))
                     assert value is not None
                     fresh = self._is_new(record, value, out)
                 except BadInspectionError as error:
@@ -80,23 +115,9 @@ class InspectionLane:
         out.counts["accepted"] = len(rows)
         if rows:
             out.tables["inspections"] = pa.Table.from_pylist(rows, schema=_INSPECTIONS)
-            if self._views is not None:
+            if self._joined:
                 out.evidence = evidence
         return out
-
-    def _checked(self, batch: RecordBatch, index: int, value: bytes | None) -> tuple[InspectionRecord, int]:
-        record, captured = decode_inspection(value, self._settings.time, self._settings.time_unit)
-        ahead = (captured - int(batch.arrivals[index])) / 1e9
-        if int(batch.arrivals[index]) > 0 and ahead > self._settings.max_ahead:
-            raise BadInspectionError("time_in_future", f"the image was taken {ahead:.0f} s after it arrived")
-        if self._views is not None:
-            if record.station is None or record.camera is None:
-                raise BadInspectionError("missing_camera", "'station' or 'camera' is missing; joining needs both")
-            if (record.station, record.camera) not in self._views:
-                raise BadInspectionError(
-                    "unknown_camera", f"camera {record.camera!r} at {record.station!r} is not among joining.views"
-                )
-        return record, captured
 
     def _is_new(self, record: InspectionRecord, value: bytes, out: LaneOutput) -> bool:
         identity, content = identity_digest(record.inspection_id), content_digest(value)

@@ -2,6 +2,7 @@
 
 import json
 import queue
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from fastapi.testclient import TestClient
 
 from connectors.history.database import History
 from connectors.inspection import inspection_schema
+from connectors.sources.kafka import KafkaSource
 from connectors.sources.memory import MemorySource
+from streams.access.tokens import new_token, token_hash
 from streams.configuration import Configuration
 from streams.errors import InboxFullError
 from streams.http import create_application
@@ -17,6 +20,7 @@ from streams.inbox import INBOX_PARTITION, Inbox
 from streams.service import Service
 from tests.streams.line import SECOND, TOPICS, image, records, simulated, streams
 from tests.streams.plant import document
+from tests.streams.test_service import wait_for
 
 
 class EndlessSource(MemorySource):
@@ -27,11 +31,17 @@ class EndlessSource(MemorySource):
         return False
 
 
-def service_of(path, history, **topics):
+def service_of(path, history, source=None, **http):
     settings = Configuration.model_validate(
-        document(path, streams=streams(), commit={"every": "20ms"}, http={"enabled": True, "hosts": ["testserver"]})
+        document(
+            path, streams=streams(), commit={"every": "20ms"}, http={"enabled": True, "hosts": ["testserver"], **http}
+        )
     )
-    return Service(settings, EndlessSource(topics or {topic: [] for topic in TOPICS}), history)
+    return Service(settings, source or EndlessSource({topic: [] for topic in TOPICS}), history)
+
+
+def client_of(service, **headers):
+    return TestClient(create_application(service), base_url="http://testserver", headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,7 @@ def judged(tmp_path_factory):
         batches = records(line)
         service.pipeline.handle(list(batches.values()))
         service.pipeline.commit(snapshot=True)
-        yield line, TestClient(create_application(service), base_url="http://testserver")
+        yield line, client_of(service)
 
 
 def test_each_part_is_listed_once_with_what_it_rests_on(judged):
@@ -75,7 +85,7 @@ def running(tmp_path):
     with History(path) as history:
         service = service_of(path, history)
         service.start()
-        yield history, TestClient(create_application(service), base_url="http://testserver"), service
+        yield history, client_of(service), service
         service.stop()
         assert service.wait(30)
 
@@ -101,6 +111,9 @@ def test_an_inspection_is_stored_before_it_is_acknowledged_and_once(running):
         ("inspection", b"{}", 422, "record 0: missing_field"),
         ("inspection", json.dumps(image("i", "p", 0, 10**18, 1.0, pred_score=2)).encode(), 422, "score_out_of_range"),
         ("inspection", b"[NaN]", 422, "record 0"),
+        ("inspection", json.dumps(image("i", "p", 2, 10**18, 1.0)).encode(), 422, "unknown_camera"),
+        ("inspection", json.dumps(image("i", "p", 0, 10**18, 1.0, station=None)).encode(), 422, "missing_camera"),
+        ("inspection", json.dumps(image("i", "p", 0, 4 * 10**18, 1.0)).encode(), 422, "time_in_future"),
     ],
 )
 def test_bad_requests_are_refused_and_nothing_is_taken(judged, stream, body, status, problem):
@@ -108,6 +121,107 @@ def test_bad_requests_are_refused_and_nothing_is_taken(judged, stream, body, sta
     answer = client.post(f"/api/v1/inspections/{stream}", content=body)
     assert answer.status_code == status
     assert problem in answer.json()["detail"]
+
+
+# ---------------------------------------------------------------------------------------------- anomalib
+
+WEBHOOK = Path(__file__).parents[1] / "connectors" / "inspection" / "recorded" / "webhook.json"
+DOOR = "/api/v1/inspections/inspection/anomalib"
+CAMERA = {"station": "inspection", "camera": "camera-1", "zone": "Europe/Berlin", "model": "patchcore"}
+
+
+def webhook(**changes):
+    return {**json.loads(WEBHOOK.read_text()), "timestamp": "2025-06-15T14:30:05.123456", **changes}
+
+
+def inspections(history):
+    cursor = history.cursor().execute("SELECT part_id, camera, epoch_ns(time), score FROM inspections ORDER BY ALL")
+    return cursor.fetchall()
+
+
+def test_a_message_of_anomalib_is_stored_before_it_is_acknowledged_and_once(running):
+    history, client, service = running
+    answers = [client.post(DOOR, params={**CAMERA, "part_id": "p1"}, json=webhook()) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201], answers[0].text
+    assert inspections(history) == [("p1", "camera-1", 1_749_990_605_123_456_000, 0.9213)]
+    assert answers[0].json() == answers[1].json()
+    (payload,) = history.cursor().execute("SELECT payload FROM inspections").fetchone()
+    stored = json.loads(payload)
+    assert stored["inspection_id"] == answers[0].json()["inspection_id"]
+    assert stored["model"] == {"name": "patchcore", "version": "1", "calibration_id": None}
+    assert "image_original" not in payload
+    assert service.pipeline.statistics.counts["inspection", "duplicate"] == 1
+
+    more = {**CAMERA, "camera": "camera-2", "version": "2", "calibration_id": "c7", "threshold": 0.4}
+    assert client.post(DOOR, params=more, json=webhook()).status_code == 201
+    assert [one[:2] for one in inspections(history)] == [("p1", "camera-1"), (None, "camera-2")]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "problem"),
+    [
+        ({"camera": "camera-9"}, webhook(), "unknown_camera"),
+        ({"zone": "Europe/Atlantis"}, webhook(), "unknown_zone"),
+        ({}, webhook(timestamp="2025-10-26T02:30:00"), "ambiguous_time"),
+        ({}, webhook(timestamp="2099-01-01T00:00:00"), "time_in_future"),
+        ({}, webhook(PredictionResult={}), "missing_field"),
+        ({}, [webhook()], "no message of anomalib"),
+        ({}, webhook(PredictionResult={"predictions": "x(pred_score=array([nan]))"}), "score_not_finite"),
+        ({"threshold": 2}, webhook(), "threshold"),
+        ({"station": ""}, webhook(), "station"),
+        ({"colour": "red"}, webhook(), "colour"),
+    ],
+)
+def test_what_anomalib_cannot_have_meant_is_refused_and_nothing_is_taken(running, query, body, problem):
+    history, client, _ = running
+    answer = client.post(DOOR, params={**CAMERA, **query}, json=body)
+    assert answer.status_code == 422
+    assert problem in answer.text
+    # What is taken in after it is committed after it.
+    assert client.post(DOOR, params=CAMERA, json=webhook()).status_code == 201
+    assert len(inspections(history)) == 1
+    assert history.cursor().execute("SELECT count(*) FROM dead_letters").fetchone() == (0,)
+
+
+def test_only_inspection_streams_take_anomalib_and_only_json(running):
+    _, client, _ = running
+    assert client.post(DOOR.replace("/inspection/", "/process/"), params=CAMERA, json=webhook()).status_code == 404
+    assert client.post(DOOR, params=CAMERA, content=b"{").json()["detail"] == "the body is not JSON"
+
+
+def test_it_takes_an_operator(tmp_path):
+    tokens = {role: new_token() for role in ("viewer", "operator")}
+    held = [{"name": f"the {role}", "role": role, "hash": token_hash(token)} for role, token in tokens.items()]
+    path = tmp_path / "h.duckdb"
+    with History(path) as history:
+        service = service_of(path, history, tokens=held)
+        service.start()
+        for role, status in (("viewer", 403), ("operator", 201)):
+            client = client_of(service, authorization=f"Bearer {tokens[role]}")
+            assert client.post(DOOR, params=CAMERA, json=webhook()).status_code == status
+        service.stop()
+        assert service.wait(30)
+
+
+def test_beside_a_real_broker_it_is_stored_once_across_a_restart(kafka_bootstrap, make_topic, produce, tmp_path):
+    topic = make_topic(kafka_bootstrap)
+    produce(kafka_bootstrap, topic, [(0, json.dumps(image("i1", "p1", 1, 1_749_000_000 * SECOND, 2.5)).encode())])
+    settings = document(
+        tmp_path / "h.duckdb", streams=[{"kind": "inspections", "name": "inspection", "topic": topic}],
+        commit={"every": "20ms"}, http={"enabled": True, "hosts": ["testserver"]},
+    )  # fmt: skip
+    for _ in range(2):
+        with History(tmp_path / "h.duckdb") as history:
+            source = KafkaSource([kafka_bootstrap], [topic])
+            service = Service(Configuration.model_validate(settings), source, history)
+            service.start()
+            assert client_of(service).post(DOOR, params=CAMERA, json=webhook()).status_code == 201
+            wait_for(lambda history=history: history.positions().get((topic, 0)) == 1)
+            service.stop()
+            assert service.wait(30)
+            assert [one[:2] for one in inspections(history)] == [("p1", "camera-2"), (None, "camera-1")]
+    with History(tmp_path / "h.duckdb") as history:
+        assert history.positions() == {(topic, 0): 1, (topic, INBOX_PARTITION): 2}
 
 
 def test_a_full_queue_takes_nothing_and_a_restart_counts_on():
