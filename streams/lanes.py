@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from streams.part_evidence import PartEvidenceBatch
 from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes, settings_fingerprint
 from tsad.alarms import AlarmTransition
+from tsad.deadline import LateAnswers
 from tsad.engine import StreamEngine
 from tsad.fusion.part_events import PartEventKind
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch
@@ -193,13 +195,22 @@ class NumericLane:
         What the stream is like, and its number in the history file.
     tells
         Its scores are joined with parts.
+    clock
+        Seconds that only rise, for deadlines.
     """
 
-    def __init__(self, settings: NumericStream, stream_id: int, *, tells: bool = False) -> None:
+    def __init__(
+        self,
+        settings: NumericStream,
+        stream_id: int,
+        *,
+        tells: bool = False,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.name = settings.name
         self.topic = settings.topic
         self.retentions: Mapping[int, float] = {stream_id: settings.history.retention}
-        self._series = ScoredSeries(settings, settings.history, stream_id)
+        self._series = ScoredSeries(settings, settings.history, stream_id, clock)
         self._decoder = NumericDecoder(settings.message, self._series.engine.table)
         self._stored = StoredState(settings.name, settings_fingerprint(settings))
         self._models = settings.models
@@ -259,6 +270,10 @@ class NumericLane:
             out.evidence = PartEvidenceBatch(PartEventKind.ROW)
             out.evidence.add_rows(result, _arrivals(batches, result.rows), table.assets, channels)
         return out
+
+    def recall(self, known: LateAnswers) -> None:
+        """Repeat what the clock decided of rows that are read again; call it after `restore`."""
+        self._series.engine.recall(known)
 
     def new_series(self) -> SeriesRows:
         """See `StatefulLane.new_series`."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from streams.part_evidence import PartEvidenceBatch
 from streams.part_lane import PartLane
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
+from tsad.deadline import LateAnswers
 from tsad.maintenance import MaintenancePlan
 from tsad.stream_output import FitReport
 
@@ -58,6 +60,8 @@ class Pipeline:
         Receivers of alarm events.
     now
         The wall clock, for the outbox's times alone.
+    clock
+        Seconds that only rise, for the deadlines of networks.
     relearn
         Streams whose stored state is dropped.
 
@@ -76,6 +80,7 @@ class Pipeline:
         *,
         endpoints: Sequence[Endpoint] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = monotonic,
         relearn: Collection[str] = (),
     ) -> None:
         self._configuration = configuration
@@ -96,7 +101,7 @@ class Pipeline:
             if isinstance(stream, InspectionStream) and stream.joining is not None
         }
         self._lanes: list[Lane] = [
-            _lane(stream, numbers, tells=stream.name in joined) for stream in configuration.streams
+            _lane(stream, numbers, tells=stream.name in joined, clock=clock) for stream in configuration.streams
         ]
         self._part_lanes = [
             PartLane(stream, stream.joining, numbers[stream.parts_name])
@@ -122,6 +127,7 @@ class Pipeline:
     def _restore(self, relearn: Collection[str]) -> _Restored:
         committed = self._history.positions()
         stored = self._history.snapshots()
+        late = self._history.late_answers()
         unknown = sorted(set(relearn) - {lane.name for lane in self._lanes} - {lane.name for lane in self._part_lanes})
         if unknown:
             raise StateMismatchError(f"--relearn {unknown[0]}: the configuration has no such stream")
@@ -137,6 +143,9 @@ class Pipeline:
                     self._tell(transition)
                 continue
             lane.restore(streaming, fitted)
+            if isinstance(lane, NumericLane):
+                before = {partition: offset for (topic, partition), offset in committed.items() if topic == lane.topic}
+                lane.recall(LateAnswers(before, late.get(lane.name, {})))
             self._continued.add(lane.name)
             self.statistics.fitted[lane.name] = lane.fit_count
             self.statistics.drifting[lane.name] = lane.drifting()
@@ -337,9 +346,9 @@ class Pipeline:
         return deleted
 
 
-def _lane(stream: Stream, numbers: Mapping[str, int], *, tells: bool) -> Lane:
+def _lane(stream: Stream, numbers: Mapping[str, int], *, tells: bool, clock: Callable[[], float]) -> Lane:
     if isinstance(stream, NumericStream):
-        return NumericLane(stream, numbers[stream.name], tells=tells)
+        return NumericLane(stream, numbers[stream.name], tells=tells, clock=clock)
     if isinstance(stream, EventStream):
         return EventLane(stream, numbers)
     if isinstance(stream, GenealogyStream):

@@ -1,12 +1,16 @@
 """Numeric series of a stream: the engine that scores them, and what of them is kept."""
 
+from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from streams.retention import HistorySettings, Keeper
 from tsad.engine import StreamEngine, StreamOutput
-from tsad.observations import ObservationBatch
+from tsad.observations import ObservationBatch, RowBatch
 from tsad.settings import StreamSettings
 
 __all__ = ["ScoredSeries", "SeriesRows"]
@@ -26,10 +30,18 @@ class ScoredSeries:
         What the stream is like, and what is kept of it.
     stream_id
         Its number in the history file.
+    clock
+        Seconds that only rise, for deadlines.
     """
 
-    def __init__(self, settings: StreamSettings, history: HistorySettings, stream_id: int) -> None:
-        self.engine = StreamEngine(settings)
+    def __init__(
+        self,
+        settings: StreamSettings,
+        history: HistorySettings,
+        stream_id: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.engine = StreamEngine(settings, clock)
         self.stream_id = stream_id
         self._keeper = Keeper(history, stream_id, len(settings.detectors))
         self._known_channels: list[int] = []
@@ -38,7 +50,22 @@ class ScoredSeries:
     def process(self, observations: ObservationBatch) -> tuple[StreamOutput, dict[str, Any]]:
         """Score; returns what the engine made of it, and the rows to keep by table."""
         result = self.engine.process(observations)
-        return result, self._keeper.keep(result, self.engine.table.channel_counts)
+        tables = self._keeper.keep(result, self.engine.table.channel_counts)
+        if result.late:
+            tables["late_answers"] = pa.concat_tables(
+                [self._late(name, result.rows.take(rows)) for name, rows in result.late.items()]
+            )
+        return result, tables
+
+    def _late(self, detector: str, rows: RowBatch) -> pa.Table:
+        return pa.table(
+            {
+                "stream_id": np.full(len(rows), self.stream_id, np.int16),
+                "detector": [detector] * len(rows),
+                "series": rows.series,
+                "time": pa.array(rows.times.view("datetime64[ns]")),
+            }
+        )
 
     def new_series(self) -> SeriesRows:
         """Series that are new, or have new channels, since the last call, as rows of the history's table."""

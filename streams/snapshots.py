@@ -15,12 +15,12 @@ from tsad.errors import SnapshotError
 
 __all__ = ["SNAPSHOT_FORMAT", "arrays_from_bytes", "arrays_to_bytes", "settings_fingerprint"]
 
-SNAPSHOT_FORMAT = 4
+SNAPSHOT_FORMAT = 5
 """Rises when the meaning of a stored array changes."""
 
 _FREE_TO_CHANGE = {
     "topic", "message", "ranges", "history", "max_ahead", "silent_after", "kind", "time", "time_unit", "retention",
-    "models",
+    "models", "deadline",
 }  # fmt: skip
 _BUDGET = "false_alarms_per_day"
 

@@ -1,9 +1,10 @@
 """The engine: observations in, scores and alarms out. The daemon and the backtest both drive this one."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tsad.adoption import joined_states
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, SILENCE_RULE, AlarmBook, AlarmTransition
 from tsad.alignment import Aligner
 from tsad.calibration.tail import CalibrationFit
+from tsad.deadline import LateAnswers
 from tsad.detectors.base import Detector
 from tsad.errors import NotEnoughDataError
 from tsad.interventions import Effect, Intervention
@@ -42,12 +44,14 @@ class StreamEngine:
     when the training part is full, the stream's own detectors take over. Rows and fits of that first time say so.
 
     The result depends only on the order of observations within each series (and, for silence, within each source
-    partition): not on how they were cut into batches, not on a clock, not on other series.
+    partition): not on how they were cut into batches, not on other series, and on a clock only where a deadline is set.
 
     Parameters
     ----------
     settings
         What the stream is like and what is wanted of it.
+    clock
+        Seconds that only rise, where `StreamSettings.deadline` is given: then what networks say depends on it too.
 
     Examples
     --------
@@ -57,11 +61,11 @@ class StreamEngine:
     0
     """
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, clock: Callable[[], float] = monotonic) -> None:
         self.settings = settings
         self.table = SeriesTable(settings.channels)
         self._range_limits = RangeLimits(settings.ranges, self.table)
-        self._tiers = Tiers(settings)
+        self._tiers = Tiers(settings, clock)
         self._aligner = Aligner(
             settings.step_ns,
             hold=settings.hold_rows,
@@ -118,6 +122,10 @@ class StreamEngine:
         assets = self.table.assets
         return [assets[series] for series in self._tiers.own.drifting_series(len(assets))]
 
+    def recall(self, known: LateAnswers) -> None:
+        """Repeat what the clock decided of rows that are read again; call it after `restore`."""
+        self._tiers.recall(known)
+
     # ------------------------------------------------------------------------------------------------- one batch
 
     def process(self, batch: ObservationBatch) -> StreamOutput:
@@ -155,6 +163,7 @@ class StreamEngine:
             verdict=said.verdict,
             calibrated=said.calibrated,
             leading=said.leading,
+            late=said.late,
             transitions=transitions + told,
             fits=fits,
             set_aside=batch.take(aside),
@@ -282,7 +291,10 @@ class StreamEngine:
         if own_part.found.drifts:
             counts["calibration_drift"] += own_part.found.drifts
         transitions += self._transitions(own_part)
-        return joined(len(rows), own_part, early_part, leading=self.tell_leading), transitions
+        said = joined(len(rows), own_part, early_part, leading=self.tell_leading)
+        if said.late:
+            counts["network_late"] += len(np.unique(np.concatenate(list(said.late.values()))))
+        return said, transitions
 
     def _hand_over(self, rows: RowBatch) -> list[AlarmTransition]:
         """Retire the first tier of series whose own detectors take over; its standing alarms end with it."""

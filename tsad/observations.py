@@ -30,6 +30,7 @@ class RowFlag(IntFlag):
     EARLY = 16  # scored by the light detector that watches a series until there is enough to learn from
     MASKED = 32  # some channel was left out of the scores: its sensor is broken, or may be
     MAINTENANCE = 64  # scored, and never learnt from
+    WITHOUT_NETWORK = 128  # a network was late: the lighter detectors spoke alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A tier: detectors, and all that turns their scores into alarms."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from tsad.calibration.episodes import CalibratedScores, EpisodeCalibrator
 from tsad.calibration.monitor import CalibrationMonitor
 from tsad.calibration.persistence import PersistenceFilter
 from tsad.calibration.tail import CalibrationFit
+from tsad.deadline import Timekeeper
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
 from tsad.fusion import harmonic_score
@@ -44,6 +46,8 @@ class TierScores:
         p-values, rates, thresholds and alarm state of the verdict.
     drifts
         Series whose calibration was found broken.
+    late
+        bool[m] by detector, rows that a network was not asked about in time; only detectors that were late.
     """
 
     said: dict[str, Scores]
@@ -52,6 +56,7 @@ class TierScores:
     reason: npt.NDArray[np.uint8]
     calibrated: CalibratedScores
     drifts: int
+    late: dict[str, npt.NDArray[np.bool_]]
 
     def p_values(self, detector: str) -> npt.NDArray[np.float64]:
         """float64[m], p-values of one detector."""
@@ -81,9 +86,13 @@ class ScoringTier:
         Which ones; several are combined.
     settings
         Step, budget and delays.
+    timekeeper
+        Sets deadlines to networks; None: they take the time they need.
     """
 
-    def __init__(self, detectors: Sequence[DetectorSettings], settings: StreamSettings) -> None:
+    def __init__(
+        self, detectors: Sequence[DetectorSettings], settings: StreamSettings, timekeeper: Timekeeper | None = None
+    ) -> None:
         self.detectors: dict[str, Detector] = {d.name: create_detector(d.name, d.options) for d in detectors}
         policy = settings.alarm.policy(settings.step)
         self._persistence = PersistenceFilter(*settings.alarm.persistence(settings.step))
@@ -93,6 +102,11 @@ class ScoringTier:
         windows = [d.window for d in self.detectors.values()]
         self._monitor = CalibrationMonitor(min(max(_MONITOR_ROWS, *windows), _MOST_MONITOR_ROWS))
         self._series = SeriesArrays({"fitted": Field(np.bool_)})
+        self._timekeeper = timekeeper
+        self._networks = [name for name, detector in self.detectors.items() if detector.cost == "foundation"]
+        # While a network runs, which lets go of the interpreter, the lighter detectors score.
+        beside = timekeeper is not None and 0 < len(self._networks) < len(self.detectors)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="networks") if beside else None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -165,8 +179,9 @@ class ScoringTier:
         """Score rows of fitted series, in order."""
         breaks = (rows.flags & RowFlag.BREAK) != 0
         frozen = (rows.flags & RowFlag.MAINTENANCE) != 0
-        said = {name: detector.score(rows) for name, detector in self.detectors.items()}
+        said = self._said(rows)
         first = next(iter(said.values()))
+        late = {name: said[name].reason == Unscored.LATE for name in self._networks}
         members: dict[str, CalibratedScores] = {}
         if len(said) == 1:
             verdict, reason = first.score, first.reason
@@ -180,7 +195,27 @@ class ScoringTier:
         verdict = self._persistence.apply(rows.series, verdict, breaks)
         calibrated = self._calibrator.update(rows.series, verdict, breaks, rows.times, frozen)
         drifts = self._monitor.update(rows.series, verdict, calibrated.on | frozen)
-        return TierScores(said, members, verdict, reason, calibrated, drifts)
+        late = {name: rows for name, rows in late.items() if rows.any()}
+        return TierScores(said, members, verdict, reason, calibrated, drifts, late)
+
+    def _said(self, rows: RowBatch) -> dict[str, Scores]:
+        """What every detector says of rows; networks as far as they are in time."""
+        if self._timekeeper is None or not self._networks:
+            return {name: detector.score(rows) for name, detector in self.detectors.items()}
+        deadlines = self._timekeeper.deadline(rows, self._networks)
+
+        def networks() -> dict[str, Scores]:
+            return {name: self.detectors[name].score_by(rows, deadline) for name, deadline in deadlines.items()}
+
+        if self._worker is None:
+            return networks()
+        asked = self._worker.submit(networks)
+        try:
+            others = {name: one.score(rows) for name, one in self.detectors.items() if name not in deadlines}
+        finally:
+            # Their state must not change behind whoever catches an error.
+            answered = asked.result()
+        return {name: answered[name] if name in answered else others[name] for name in self.detectors}
 
     # ------------------------------------------------------------------------------------------------- operators
 

@@ -1,7 +1,7 @@
 """Settings of the engine: frozen, validated once, shared by the daemon's configuration and by backtests."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -80,11 +80,30 @@ class AlarmSettings(Frozen):
         )
 
 
+_Model = TypeVar("_Model", bound=Frozen)
+
+
+def _each_once(model: _Model, detectors: tuple[DetectorSettings, ...]) -> _Model:
+    names = [detector.name for detector in detectors]
+    if len(set(names)) < len(names):
+        raise ValueError(f"detectors are {names}: each may stand only once in a stream")
+    return model
+
+
 class EarlySettings(Frozen):
     """Who watches a series until there are enough rows to learn from."""
 
-    detector: DetectorSettings = Field(default="robust", validate_default=True)
-    rows: int = Field(default=128, ge=80, description="rows from which the detector of the first time is learnt")
+    detectors: tuple[DetectorSettings, ...] = Field(
+        default=("robust",),
+        min_length=1,
+        validate_default=True,
+        description="light ones, and networks that need no past",
+    )
+    rows: int = Field(default=128, ge=80, description="rows from which the detectors of the first time are learnt")
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        return _each_once(self, self.detectors)
 
 
 class StreamSettings(Frozen):
@@ -114,13 +133,14 @@ class StreamSettings(Frozen):
     detectors: tuple[DetectorSettings, ...] = Field(
         default_factory=lambda: (DetectorSettings(name="auto"),), min_length=1
     )
+    deadline: Duration | None = Field(
+        default=None, gt=0, description="how long networks may take for a batch; late, the other detectors speak alone"
+    )
     alarm: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [detector.name for detector in self.detectors]
-        if len(set(names)) < len(names):
-            raise ValueError(f"detectors are {names}: each may stand only once in a stream")
+        _each_once(self, self.detectors)
         if self.channels is not None:
             if not self.channels:
                 raise ValueError("channels is empty; leave it out to learn the channels")

@@ -55,6 +55,8 @@ class StreamOutput:
         How often each thing happened: by status of observations, and by quality reason of values.
     leading
         int32[m], the channel that each score is most about, -1 for none; only where the engine was asked to tell.
+    late
+        By detector, numbers of the rows that its network was not asked about before the deadline.
     """
 
     rows: RowBatch
@@ -68,3 +70,4 @@ class StreamOutput:
     set_aside_status: npt.NDArray[np.uint8]
     counts: Counter[str] = field(default_factory=Counter)
     leading: npt.NDArray[np.int32] | None = None
+    late: dict[str, npt.NDArray[np.intp]] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """The tiers of a stream: its own detectors, and the light one that watches a series until they have learnt it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.calibration.episodes import CalibratedScores
+from tsad.deadline import LateAnswers, Timekeeper
 from tsad.detectors.base import Unscored
 from tsad.kernels.episodes import NOTHING
 from tsad.observations import RowBatch, RowFlag
@@ -31,6 +32,8 @@ class RowScores:
         See `TierScores`; `Unscored.WARMING_UP` where nobody spoke.
     leading
         See `TierScores.leading`, None where nobody asked.
+    late
+        Row numbers by detector; see `TierScores.late`.
     """
 
     scores: dict[str, npt.NDArray[np.float64]]
@@ -38,6 +41,7 @@ class RowScores:
     verdict: npt.NDArray[np.float64]
     calibrated: CalibratedScores
     leading: npt.NDArray[np.int32] | None
+    late: dict[str, npt.NDArray[np.intp]]
 
 
 class TierRows(NamedTuple):
@@ -55,16 +59,25 @@ class Tiers:
     ----------
     settings
         Of the stream.
+    clock
+        Seconds that only rise, for deadlines.
     """
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, clock: Callable[[], float]) -> None:
         self._budget = settings.alarm.false_alarms_per_day
-        self.own = ScoringTier(settings.detectors, settings)
+        self._timekeeper = None if settings.deadline is None else Timekeeper(settings.deadline, clock)
+        self.own = ScoringTier(settings.detectors, settings, self._timekeeper)
         """The stream's own detectors."""
         self.early_rows = settings.early_rows
         """Rows from which the first tier watches a series; None where there is none."""
-        self.early = ScoringTier((settings.early.detector,), settings) if settings.early and self.early_rows else None
+        early = settings.early.detectors if settings.early and self.early_rows else ()
+        self.early = ScoringTier(early, settings, self._timekeeper) if early else None
         """Who watches a series until the stream's own detectors have learnt it."""
+
+    def recall(self, known: LateAnswers) -> None:
+        """Repeat what the clock decided before a restart."""
+        if self._timekeeper is not None:
+            self._timekeeper.recall(known)
 
     def reserve(self, n_series: int, width: int) -> None:
         """Have room for `n_series` series of up to `width` channels."""
@@ -103,13 +116,19 @@ class Tiers:
         if self.early is None or not len(where):
             return None
         rows.flags[where] |= np.uint8(RowFlag.EARLY)
-        part = rows.take(where)
-        return TierRows(where, part, self.early.score(part))
+        return self._scored(self.early, rows, where)
 
     def score_own(self, rows: RowBatch, where: npt.NDArray[np.intp]) -> TierRows:
         """Let the stream's own detectors score these of the rows, in order."""
+        return self._scored(self.own, rows, where)
+
+    @staticmethod
+    def _scored(tier: ScoringTier, rows: RowBatch, where: npt.NDArray[np.intp]) -> TierRows:
         part = rows if len(where) == len(rows) else rows.take(where)
-        return TierRows(where, part, self.own.score(part))
+        found = tier.score(part)
+        for late in found.late.values():
+            rows.flags[where[late]] |= np.uint8(RowFlag.WITHOUT_NETWORK)
+        return TierRows(where, part, found)
 
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
         """What the first series learnt by fitting, or else their streaming state."""
@@ -138,9 +157,14 @@ def joined(m: int, own: TierRows, early: TierRows | None, *, leading: bool) -> R
     """What the tiers say of their rows, as one of all m rows; `leading`: also the leading channel of every row."""
     found = own.found
     scores = {name: said.score for name, said in found.said.items()}
-    if len(own.places) == m:
-        return RowScores(scores, found.reason, found.verdict, found.calibrated, found.leading() if leading else None)
     parts = [own] if early is None else [early, own]
+    late: dict[str, npt.NDArray[np.intp]] = {}
+    for part in parts:
+        for name, rows in part.found.late.items():
+            late[name] = np.concatenate([late.get(name, np.zeros(0, np.intp)), part.places[rows]])
+    if len(own.places) == m:
+        leader = found.leading() if leading else None
+        return RowScores(scores, found.reason, found.verdict, found.calibrated, leader, late)
 
     def spread(values: list[npt.NDArray[Any]], fill: Any) -> npt.NDArray[Any]:
         out = np.full(m, fill, dtype=values[0].dtype)
@@ -166,4 +190,5 @@ def joined(m: int, own: TierRows, early: TierRows | None, *, leading: bool) -> R
             spread([c.events for c in calibrated], NOTHING),
         ),
         spread([part.found.leading() for part in parts], -1) if leading else None,
+        late,
     )

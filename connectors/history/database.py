@@ -23,6 +23,7 @@ from connectors.history.interventions import (
     write_interventions,
     write_versions,
 )
+from connectors.history.late_answers import forget_late_answers, load_late_answers
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
 from connectors.history.stored_snapshots import StoredSnapshot, load_snapshots, write_snapshots
 from connectors.history.transitions import write_transitions
@@ -250,11 +251,17 @@ class History:
             )
         if commit.snapshots:
             write_snapshots(connection, commit.snapshots)
+            forget_late_answers(connection, [one.stream for one in commit.snapshots if one.kind == "streaming"])
         if commit.positions:
             connection.executemany(
                 "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
                 [[topic, partition, offset] for (topic, partition), offset in commit.positions.items()],
             )
+
+    def late_answers(self) -> dict[str, dict[str, set[tuple[int, int]]]]:
+        """See `load_late_answers`."""
+        with self.cursor() as cursor:
+            return load_late_answers(cursor)
 
     def unpublished_dead_letters(self, limit: int) -> list[DeadLetter]:
         """Dead letters that have not been copied to their topic yet, oldest first."""

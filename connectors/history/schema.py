@@ -2,11 +2,12 @@
 
 from connectors.history.conditions import CONDITION_TABLES
 from connectors.history.interventions import INTERVENTION_TABLES
+from connectors.history.late_answers import LATE_ANSWER_TABLE
 from connectors.webhooks.outbox import OUTBOX_TABLES
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 TABLES: tuple[str, ...] = (
     "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
@@ -75,6 +76,7 @@ TABLES: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS audit_log (
         "time" TIMESTAMP NOT NULL, principal TEXT, address TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
         status SMALLINT NOT NULL, detail TEXT NOT NULL)""",
+    LATE_ANSWER_TABLE,
     *OUTBOX_TABLES,
     *CONDITION_TABLES,
     *INTERVENTION_TABLES,
@@ -99,5 +101,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     3: (),
     # Operators' words, what was learnt before them, and what episodes were like: tables that are new.
     4: (),
+    # What networks were late for: a table that is new.
+    5: (),
 }  # fmt: skip
 """What leads from each version to the next, besides tables that are new."""

@@ -1,3 +1,5 @@
+from time import monotonic
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,8 +45,8 @@ def observations(values, start=10**18):
     )
 
 
-def engine(n_series=3, **changes):
-    made = StreamEngine(settings(**changes))
+def engine(n_series=3, clock=monotonic, **changes):
+    made = StreamEngine(settings(**changes), clock)
     for number in range(n_series):
         made.table.add(f"pump-{number}")
     return made

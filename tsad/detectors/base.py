@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tsad.deadline import Deadline
 from tsad.observations import RowBatch
 
 __all__ = ["Detector", "Scores", "Unscored"]
@@ -22,6 +23,7 @@ class Unscored(IntEnum):
     WINDOW_INCOMPLETE = 2  # too few rows since the start or since a gap
     VALUES_MISSING = 3  # too many channels of the window are missing
     IDLE = 4  # the asset is idle, and the detector judges it at work only
+    LATE = 5  # a network was not asked in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,13 @@ class Detector(ABC):
     @abstractmethod
     def score(self, rows: RowBatch) -> Scores:
         """Score rows of fitted series, in order."""
+
+    def score_by(self, rows: RowBatch, deadline: Deadline) -> Scores:  # noqa: ARG002
+        """Score rows like `score`, but say `Unscored.LATE` of those that a network cannot be asked about in time.
+
+        Only detectors of cost ``foundation`` heed the deadline; the others are quick.
+        """
+        return self.score(rows)
 
     @abstractmethod
     def score_all(

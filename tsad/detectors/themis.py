@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tsad.deadline import Deadline
 from tsad.detectors import themis_adapters as adapters
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.themis_stream import LEAST_VECTORS, BankStream
@@ -222,9 +223,16 @@ class ThemisDetector(Detector):
 
     def score(self, rows: RowBatch) -> Scores:
         """Score rows; see `Detector.score`."""
+        return self._scored(rows, None)
+
+    def score_by(self, rows: RowBatch, deadline: Deadline) -> Scores:
+        """Score rows in time; see `Detector.score_by`."""
+        return self._scored(rows, deadline)
+
+    def _scored(self, rows: RowBatch, deadline: Deadline | None) -> Scores:
         a = self._stream.arrays
         out = Scores.empty(len(rows), rows.values.shape[1])
-        ratios, expected, ready = self._stream.follow(rows)
+        ratios, expected, ready, late = self._stream.follow(rows, deadline)
         missing = ~(np.isfinite(rows.values) & ~self._beyond(rows)).any(axis=1)
         ratios[~np.isfinite(rows.values)] = np.nan
         score, shares = aggregated(ratios, self._aggregate)
@@ -232,11 +240,12 @@ class ThemisDetector(Detector):
         watched = (np.isfinite(rows.values) & a.known[rows.series][:, : rows.values.shape[1]]).any(axis=1)
         quiet = np.isnan(score) & ready & ~missing & ~watched
         score[quiet] = 0.0
-        speaks = ready & ~missing & ~np.isnan(score)
+        speaks = ready & ~missing & ~late & ~np.isnan(score)
         out.score[speaks] = score[speaks]
         out.contributions[speaks] = shares[speaks]
         out.reason[ready & ~speaks] = Unscored.VALUES_MISSING
         out.reason[~ready] = Unscored.WINDOW_INCOMPLETE
+        out.reason[late] = Unscored.LATE
         out.reason[missing] = Unscored.VALUES_MISSING
         band = a.band[rows.series][:, : rows.values.shape[1]]
         said = speaks[:, None] & ~np.isnan(expected)

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tsad.deadline import Deadline
 from tsad.detectors.themis_adapters import unit_rows
 from tsad.detectors.themis_bank import AXES, VectorBank, held_out, learn_bank
 from tsad.detectors.windowed import time_breaks
@@ -17,7 +18,7 @@ from tsad.observations import RowBatch, RowFlag
 from tsad.scaling import fit_scaling
 from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays, by_series
 
-__all__ = ["LEAST_VECTORS", "BankStream"]
+__all__ = ["LEAST_VECTORS", "BankStream", "FollowedRatios"]
 
 LEAST_VECTORS = 2
 """Vectors of the shortest window: one to judge, and one of context."""
@@ -28,13 +29,49 @@ _QUANTILE = 0.99
 _LEAST_USUAL = 1e-6
 _LEAST_BAND = 1e-3
 _BATCH = 32
+_TOGETHER = 32  # channels that the encoder is asked about at once
+
+
+class FollowedRatios(NamedTuple):
+    """What became of m rows with c channel columns.
+
+    Attributes
+    ----------
+    ratios
+        float64[m, c], each channel's distance to what is usual, NaN where it says nothing.
+    expected
+        float64[m, c], NaN where the encoder was not asked about the row itself.
+    ready
+        bool[m], whether the window is whole.
+    late
+        bool[m], the encoder should have been asked, and the time was up.
+    """
+
+    ratios: npt.NDArray[np.float64]
+    expected: npt.NDArray[np.float64]
+    ready: npt.NDArray[np.bool_]
+    late: npt.NDArray[np.bool_]
+
+
+class _Question(NamedTuple):
+    """The newest windows of one series, of its `known` channels; see `BankStream._prepared`."""
+
+    series: int
+    row: int
+    known: npt.NDArray[np.intp]
+    windows: npt.NDArray[np.float32]
+    usable: npt.NDArray[np.bool_]
+    still: npt.NDArray[np.bool_]
+    mean: npt.NDArray[np.float64]
+    size: npt.NDArray[np.float64]
 
 
 class BankStream:
     """Keeps the newest rows of every series, and asks the encoder about the window that ends with a row.
 
-    The channels of one row go through the encoder together, and nothing else: the shape of what it computes is always
-    the same for a series, so that a row's result does not depend on what else is in its batch.
+    The windows of several series go through the encoder together where they are of one length; on a CPU each one's
+    vector has the same bits as by itself (tested), so that a row's result does not depend on what else is in its
+    batch. Whoever has waited longest is asked about first.
 
     Parameters
     ----------
@@ -82,6 +119,7 @@ class BankStream:
                 "ring": Field(np.float32, np.nan, (PER_CHANNEL, self._depth)),
                 "at": Field(np.int64),
                 "run": Field(np.int64),
+                "age": Field(np.int64),  # rows since the encoder was last asked
                 "answer": Field(np.float64, np.nan, (PER_CHANNEL,)),
             },
         )
@@ -148,6 +186,7 @@ class BankStream:
         a.at[series], a.run[series] = len(kept) % self._depth, run[-1]
         a.answer[series] = np.nan
         a.answer[series, :n] = ratios[last[-1]] if last[-1] >= t - self._hop else np.nan
+        a.age[series] = min(t - 1 - int(last[-1]), self._hop)
         return standing
 
     def _fitting(self, steps: int) -> int:
@@ -223,28 +262,27 @@ class BankStream:
         size = np.where(deviation > 0, deviation, 1.0)
         return np.where(known, steps, np.nan).astype(np.float32), usable, usable & (low == high), mean, size
 
-    def follow(self, rows: RowBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Take in rows, in order.
-
-        Returns
-        -------
-        float64[m, c] ratio of each channel to what is usual, NaN where it says nothing; float64[m, c] expected values,
-        NaN where the encoder was not asked about the row itself; bool[m], whether the window is whole.
-        """
-        ratios, expected = np.full(rows.values.shape, np.nan), np.full(rows.values.shape, np.nan)
-        ready = np.zeros(len(rows), np.bool_)
+    def follow(self, rows: RowBatch, deadline: Deadline | None = None) -> FollowedRatios:
+        """Take in rows, in order, and ask the encoder until the deadline, or always where there is none."""
+        shape = rows.values.shape
+        found = FollowedRatios(np.full(shape, np.nan), np.full(shape, np.nan), *np.zeros((2, len(rows)), np.bool_))
+        a = self.arrays
         for wave in _waves(rows.series):
             self._push(rows, wave)
-            a, series = self.arrays, rows.series[wave]
-            run = a.run[series]
-            ready[wave] = run >= a.length[series] * self._scale
-            for i, one, asked in zip(wave, series, run % self._hop == 0, strict=True):
-                if ready[i]:
-                    n = int(a.n_channels[one])
-                    if asked:
-                        self._ask(int(one), expected[i])
-                    ratios[i, :n] = a.answer[one, :n]
-        return ratios, expected, ready
+            series = rows.series[wave]
+            found.ready[wave] = ready = a.run[series] >= a.length[series] * self._scale
+            due = np.flatnonzero(ready & (a.age[series] >= self._hop))
+            waiting = due[np.argsort(-a.age[series[due]], kind="stable")]
+            together = max(1, _TOGETHER // max(1, shape[1]))
+            for first in range(0, len(waiting), together):
+                group = wave[waiting[first : first + together]]
+                if deadline is not None:
+                    group = group[deadline.allows(group)]
+                self._ask(rows.series[group], group, found.expected)
+            found.late[wave[due]] = a.age[series[due]] >= self._hop
+            width = min(shape[1], a.width)
+            found.ratios[wave[ready], :width] = a.answer[series[ready], :width]
+        return found
 
     def _push(self, rows: RowBatch, wave: npt.NDArray[np.intp]) -> None:
         """Put one row of each of several series into their rings."""
@@ -252,34 +290,52 @@ class BankStream:
         broken = series[(rows.flags[wave] & RowFlag.BREAK) != 0]
         a.ring[broken] = a.answer[broken] = np.nan
         a.at[broken] = a.run[broken] = 0
+        a.age[broken] = self._hop
         own = np.full((len(wave), a.width), np.nan, np.float32)
         own[:, : rows.values.shape[1]] = rows.values[wave]
         a.ring[series, :, a.at[series]] = own
         a.at[series] = (a.at[series] + 1) % self._depth
         a.run[series] += 1
+        a.age[series] += 1
 
-    def _ask(self, series: int, expected: npt.NDArray[np.float64]) -> None:
-        """Judge the newest window of a series."""
+    def _ask(
+        self, series: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], expected: npt.NDArray[np.float64]
+    ) -> None:
+        """Judge the newest windows of several series; `rows` are those of `expected`."""
         a = self.arrays
-        a.answer[series] = np.nan
-        known = np.flatnonzero(a.known[series])
-        if not len(known):
-            return
-        span = int(a.length[series]) * self._scale
-        places = (a.at[series] - span + np.arange(span)) % self._depth
-        location, spread = a.location[series, known, None], a.spread[series, known, None]
-        windows, usable, still, mean, size = self._prepared(a.ring[series][known[:, None], places], location, spread)
-        unit = unit_rows(self._encoder(windows)[:, -1]).astype(np.float32)
-        for i, c in enumerate(known):
-            if not usable[i]:
+        alike: dict[int, list[_Question]] = {}
+        for one, row in zip(series.tolist(), rows.tolist(), strict=True):
+            a.answer[one], a.age[one] = np.nan, 0
+            known = np.flatnonzero(a.known[one])
+            if not len(known):
                 continue
-            if still[i]:
+            span = int(a.length[one]) * self._scale
+            places = (a.at[one] - span + np.arange(span)) % self._depth
+            location, spread = a.location[one, known, None], a.spread[one, known, None]
+            prepared = self._prepared(a.ring[one][known[:, None], places], location, spread)
+            alike.setdefault(span, []).append(_Question(one, row, known, *prepared))
+        for questions in alike.values():
+            vectors = self._encoder(np.concatenate([question.windows for question in questions]))[:, -1]
+            unit = unit_rows(vectors).astype(np.float32)
+            first = 0
+            for question in questions:
+                self._judge(question, unit[first : first + len(question.known)], expected)
+                first += len(question.known)
+
+    def _judge(self, question: _Question, unit: npt.NDArray[np.float32], expected: npt.NDArray[np.float64]) -> None:
+        """Compare the vectors of one row's channels with their banks."""
+        a, series = self.arrays, question.series
+        for i, c in enumerate(question.known):
+            if not question.usable[i]:
+                continue
+            if question.still[i]:
                 a.answer[series, c], standard = 0.0, 0.0
             else:
                 distances, found = self._bank(series, int(c)).judge(unit[i : i + 1], self._neighbours)
                 a.answer[series, c] = (distances[0] / a.usual[series, c]).mean()
                 standard = found[0]
-            expected[c] = location[i, 0] + spread[i, 0] * (mean[i] + size[i] * standard)
+            middle = question.mean[i] + question.size[i] * standard
+            expected[question.row, c] = a.location[series, c] + a.spread[series, c] * middle
 
     def _bank(self, series: int, c: int) -> VectorBank:
         a = self.arrays

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tsad.deadline import Deadline
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.windowed import prefix_rows
 from tsad.errors import ConfigurationError, NotEnoughDataError
@@ -110,7 +111,7 @@ class WindowNetworkDetector(Detector):
         self._stream.begin(np.array([series], np.int32))
         batch = prefix_rows(series, train, times, a.width)
         asked = np.arange(rows) >= rows - self._calibration_rows
-        logits, expected, _ = self._stream.follow(batch, asked)
+        logits, expected, *_ = self._stream.follow(batch, asked)
         distances = np.abs(train - expected[:, :n])
         for c in np.flatnonzero(a.known[series, :n]):
             known = distances[:, c][~np.isnan(distances[:, c])]
@@ -128,20 +129,28 @@ class WindowNetworkDetector(Detector):
 
     def score(self, rows: RowBatch) -> Scores:
         """Score rows; see `Detector.score`."""
+        return self._scored(rows, None)
+
+    def score_by(self, rows: RowBatch, deadline: Deadline) -> Scores:
+        """Score rows in time; see `Detector.score_by`."""
+        return self._scored(rows, deadline)
+
+    def _scored(self, rows: RowBatch, deadline: Deadline | None) -> Scores:
         a = self._stream.arrays
         out = Scores.empty(len(rows), rows.values.shape[1])
-        logits, expected, ready = self._stream.follow(rows)
+        logits, expected, ready, late = self._stream.follow(rows, deadline=deadline)
         missing = ~(np.isfinite(rows.values) & a.known[rows.series][:, : rows.values.shape[1]]).any(axis=1)
         weight = a.weight[rows.series][:, : rows.values.shape[1]]
         score, shares = aggregated(_probability(logits), self._aggregate, weight)
         # Where every channel stands still there is nothing odd: a score, and the lowest.
         quiet = np.isnan(score) & ready & ~missing
         score[quiet] = 0.0
-        speaks = ready & ~missing
+        speaks = ready & ~missing & ~late
         out.score[speaks] = score[speaks]
         out.contributions[speaks] = shares[speaks]
         out.reason[~ready] = Unscored.WINDOW_INCOMPLETE
         out.reason[missing] = Unscored.VALUES_MISSING
+        out.reason[late & ~missing] = Unscored.LATE
         band = a.band[rows.series][:, : rows.values.shape[1]]
         said = speaks[:, None] & ~np.isnan(expected)
         for array, values in ((out.expected, expected), (out.lower, expected - band), (out.upper, expected + band)):

@@ -33,6 +33,7 @@ __all__ = [
 Engine = Literal["auto", "onnx", "onnx-int8", "torch"]
 ENGINES = ("auto", "onnx", "onnx-int8", "torch")
 Windows = npt.NDArray[np.float32]
+_TOGETHER, _TOGETHER_ON_GPU = 16, 512
 
 
 class Runner(Protocol):
@@ -41,6 +42,11 @@ class Runner(Protocol):
     @property
     def engine(self) -> str:
         """What runs it."""
+        ...
+
+    @property
+    def together(self) -> int:
+        """Channels that it is best asked about at once."""
         ...
 
     def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:
@@ -64,9 +70,18 @@ class TorchNano:
     device: str = "cpu"
     engine: str = "torch"
 
+    @property
+    def together(self) -> int:
+        """See `Runner`."""
+        return _together(self.device)
+
     def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:
         """See `Runner`; on one thread, since a row costs less than waking others."""
         return _by_torch(self.network, values, valid, self.device)
+
+
+def _together(device: str) -> int:
+    return _TOGETHER if torch.device(device).type == "cpu" else _TOGETHER_ON_GPU
 
 
 def _by_torch(network: nn.Module, values: Windows, valid: Windows, device: str) -> tuple[Windows, Windows]:
@@ -98,6 +113,11 @@ class TimercdRunner:
     device: str = "cpu"
     most_tokens: int = 2048
     engine: str = "torch"
+
+    @property
+    def together(self) -> int:
+        """See `Runner`; windows of 5,000 rows fill a processor by themselves."""
+        return 1
 
     def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:
         """See `Runner`; what asinh shortened is stretched again, which is how this network knows windows."""
@@ -174,6 +194,7 @@ class OnnxNano:
 
     def __init__(self, path: Path) -> None:
         self.engine = f"onnx:{path.stem}"
+        self.together = _TOGETHER
         self._session = _session(path, path.stat().st_mtime_ns)
 
     def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:

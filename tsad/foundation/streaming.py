@@ -1,28 +1,65 @@
 """The causal form of a window network: rings of every series at several time scales, and what was last said of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tsad.deadline import Deadline
 from tsad.foundation.runtime import Runner
 from tsad.foundation.windows import normalise
 from tsad.observations import RowBatch, RowFlag
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
-__all__ = ["LEAST_STEPS", "WindowStream"]
+__all__ = ["LEAST_STEPS", "Followed", "WindowStream"]
 
 LEAST_STEPS = 32
 """Steps of a scale that must have been seen before it speaks: two patches."""
 _FARTHEST = 12.0
 
 
+class Followed(NamedTuple):
+    """What became of m rows with c channel columns.
+
+    Attributes
+    ----------
+    logits
+        float64[m, c], mean over the scales, NaN where a channel has none.
+    expected
+        float64[m, c], NaN where the network was not asked about the row itself.
+    ready
+        bool[m], whether enough rows have been seen since a break.
+    late
+        bool[m], the network should have been asked, and the time was up.
+    """
+
+    logits: npt.NDArray[np.float64]
+    expected: npt.NDArray[np.float64]
+    ready: npt.NDArray[np.bool_]
+    late: npt.NDArray[np.bool_]
+
+
+class _Question(NamedTuple):
+    """One window of one series at one scale, of the channels that move in it."""
+
+    series: int
+    row: int
+    scale: int
+    moves: npt.NDArray[np.intp]
+    scaled: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.float32]
+    location: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+
+
 class WindowStream:
     """Keeps the last window of every series at every scale, and asks the network about its newest step.
 
     A scale of k rows takes a step when k rows are complete, and its last word stands until the next step. A missing
-    value stands at the last one for a while, then the channel is missing. Every window goes through the network by
-    itself, so a row's result does not depend on what else is in its batch.
+    value stands at the last one for a while, then the channel is missing. Windows of several series go through the
+    network together; on a CPU each one's result has the same bits as by itself (tested), so that a row's result does
+    not depend on what else is in its batch. Whoever has waited longest is asked about first.
 
     Parameters
     ----------
@@ -62,6 +99,7 @@ class WindowStream:
                 "last": Field(np.float32, np.nan, (PER_CHANNEL,)),
                 "absent": Field(np.int64, 0, (PER_CHANNEL,)),
                 "run": Field(np.int64),
+                "age": Field(np.int64),  # rows since the network was last asked
             },
         )
 
@@ -70,12 +108,13 @@ class WindowStream:
         a = self.arrays
         for name in ("at", "filled", "within", "sums", "counts", "unasked", "absent", "run"):
             getattr(a, name)[series] = 0
+        a.age[series] = self._hop
         for name in ("logits", "last", *(f"ring{scale}" for scale in self._scales)):
             getattr(a, name)[series] = np.nan
 
     def follow(
-        self, rows: RowBatch, asked: npt.NDArray[np.bool_] | None = None
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        self, rows: RowBatch, asked: npt.NDArray[np.bool_] | None = None, deadline: Deadline | None = None
+    ) -> Followed:
         """Take in rows, in order.
 
         Parameters
@@ -84,26 +123,28 @@ class WindowStream:
             Of series whose number of channels is known.
         asked
             bool[m], rows at which the network may be asked; all where it is None.
-
-        Returns
-        -------
-        float64[m, c] mean logit over the scales, NaN where a channel has none; float64[m, c] expected values, NaN where
-        the network was not asked about the row itself; bool[m], whether enough rows have been seen since a break.
+        deadline
+            Until when it may be asked; always where it is None.
         """
-        logits = np.full(rows.values.shape, np.nan)
-        expected = np.full(rows.values.shape, np.nan)
-        ready = np.zeros(len(rows), np.bool_)
+        shape = rows.values.shape
+        found = Followed(np.full(shape, np.nan), np.full(shape, np.nan), *np.zeros((2, len(rows)), np.bool_))
+        a = self.arrays
         for wave in _waves(rows.series):
             self._push(rows, wave)
             series = rows.series[wave]
-            run = self.arrays.run[series]
-            ready[wave] = run >= LEAST_STEPS
-            for i, one in zip(wave[ready[wave]], series[ready[wave]], strict=True):
-                if (asked is None or asked[i]) and self.arrays.run[one] % self._hop == 0:
-                    self._ask(int(one), expected[i])
-                n = int(self.arrays.n_channels[one])
-                logits[i, :n] = _mean(self.arrays.logits[one, :, :n])
-        return logits, expected, ready
+            found.ready[wave] = ready = a.run[series] >= LEAST_STEPS
+            due = np.flatnonzero(ready & (a.age[series] >= self._hop) & (True if asked is None else asked[wave]))
+            waiting = due[np.argsort(-a.age[series[due]], kind="stable")]
+            together = max(1, self._runner.together // max(1, shape[1]))
+            for first in range(0, len(waiting), together):
+                group = wave[waiting[first : first + together]]
+                if deadline is not None:
+                    group = group[deadline.allows(group)]
+                self._ask(rows.series[group], group, found.expected)
+            found.late[wave[due]] = a.age[series[due]] >= self._hop
+            width = min(shape[1], a.width)
+            found.logits[wave[ready], :width] = _mean(a.logits[series[ready]][:, :, :width])
+        return found
 
     def _push(self, rows: RowBatch, wave: npt.NDArray[np.intp]) -> None:
         """Put one row of each of several series into their rings."""
@@ -117,6 +158,7 @@ class WindowStream:
         valid = ~np.isnan(held) & (absent <= self._longest_gap)
         a.absent[series], a.last[series] = absent, held
         a.run[series] += 1
+        a.age[series] += 1
         for k, scale in enumerate(self._scales):
             if scale == 1:
                 self._step(k, series, np.where(valid, held, np.nan))
@@ -140,9 +182,28 @@ class WindowStream:
         a.filled[series, k] = np.minimum(a.filled[series, k] + 1, self._window)
         a.unasked[series, k] = True
 
-    def _ask(self, series: int, expected: npt.NDArray[np.float64]) -> None:
-        """Ask the network about the newest step of every scale that has a new one."""
+    def _ask(
+        self, series: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], expected: npt.NDArray[np.float64]
+    ) -> None:
+        """Ask the network about the newest step of every scale that has a new one; `rows` are those of `expected`."""
+        questions: dict[int, list[_Question]] = {}
+        for one, row in zip(series.tolist(), rows.tolist(), strict=True):
+            for question in self._questions(one, row, expected):
+                questions.setdefault(len(question.moves), []).append(question)
+        a = self.arrays
+        for alike in questions.values():
+            logits, rebuilt = self._runner(
+                np.stack([question.scaled for question in alike]), np.stack([question.valid for question in alike])
+            )
+            for place, q in enumerate(alike):
+                a.logits[q.series, q.scale, q.moves] = logits[place, :, -1]
+                if q.scale == 0:
+                    far = np.clip(rebuilt[place, :, -1].astype(np.float64), -_FARTHEST, _FARTHEST)
+                    expected[q.row, q.moves] = q.location + q.spread * np.sinh(far)
+
+    def _questions(self, series: int, row: int, expected: npt.NDArray[np.float64]) -> Iterator[_Question]:
         a, n = self.arrays, int(self.arrays.n_channels[series])
+        a.age[series] = 0
         for k, scale in enumerate(self._scales):
             if not a.unasked[series, k] or a.filled[series, k] < LEAST_STEPS:
                 continue
@@ -154,23 +215,21 @@ class WindowStream:
             a.unasked[series, k] = False
             a.logits[series, k, :n] = np.nan
             if k == 0:
-                expected[:n] = np.where(valid[:, -1], location[:, 0], np.nan)
+                expected[row, :n] = np.where(valid[:, -1], location[:, 0], np.nan)
             # A channel that does not move says nothing, neither that all is well nor that it is not, and costs nothing.
             moves = np.flatnonzero(valid[:, -1] & (scaled != 0).any(axis=1))
-            if not len(moves):
-                continue
-            logits, rebuilt = self._runner(scaled[None, moves], valid[None, moves].astype(np.float32))
-            a.logits[series, k, moves] = logits[0, :, -1]
-            if k == 0:
-                far = np.clip(rebuilt[0, :, -1].astype(np.float64), -_FARTHEST, _FARTHEST)
-                expected[moves] = location[moves, 0] + spread[moves, 0] * np.sinh(far)
+            if len(moves):
+                there = valid[moves].astype(np.float32)
+                yield _Question(series, row, k, moves, scaled[moves], there, location[moves, 0], spread[moves, 0])
 
 
 def _mean(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the scales that speak, float64[c]."""
+    """Mean over the scales that speak, float64[n, c] of [n, scales, c]."""
     known = ~np.isnan(logits)
-    count = known.sum(axis=0)
-    return np.where(count > 0, np.where(known, logits, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
+    count, total = known.sum(axis=1), np.zeros((len(logits), logits.shape[2]))
+    for scale in range(logits.shape[1]):
+        total += np.where(known[:, scale], logits[:, scale], 0.0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _waves(series: npt.NDArray[np.int32]) -> list[npt.NDArray[np.intp]]:
