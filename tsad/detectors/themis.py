@@ -131,7 +131,7 @@ class ThemisDetector(Detector):
         memory: int = 256,
         channel_aggregate: Aggregate = "top3",
         most_channels: int = 256,
-        device: str = "cpu",
+        device: str = "auto",
         dtype: str = "float32",
         calibration_rows: int = 2000,
         cache_megabytes: float = 64.0,

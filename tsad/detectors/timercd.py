@@ -58,7 +58,7 @@ class TimercdDetector(WindowNetworkDetector):
         hop: int = 1,
         channel_aggregate: Aggregate = "mean",
         most_tokens: int = 2048,
-        device: str = "cpu",
+        device: str = "auto",
         calibration_rows: int = 2000,
     ) -> None:
         if not weights:

@@ -50,7 +50,7 @@ class TimercdNanoDetector(WindowNetworkDetector):
         channel_aggregate: Aggregate = "max",
         weights: str = SHIPPED,
         engine: Engine = "auto",
-        device: str = "cpu",
+        device: str = "auto",
         calibration_rows: int = 2000,
     ) -> None:
         runner, config = nano_runner(weights, engine, device)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from tsad.devices import torch_device
 from tsad.errors import ConfigurationError
 from tsad.foundation.encoders import Vectors, Windows, file_hash, refuse_long, silenced
 from tsad.foundation.hub import local_weights
-from tsad.foundation.runtime import check_device
 
 __all__ = ["DTYPES", "ChronosEncoder", "load_chronos"]
 
@@ -80,7 +80,7 @@ class ChronosEncoder:
         return silenced(np.array(vectors), windows, self.patch)
 
 
-def load_chronos(source: str, device: str = "cpu", dtype: str = "float32") -> ChronosEncoder:
+def load_chronos(source: str, device: str = "auto", dtype: str = "float32") -> ChronosEncoder:
     """The encoder of a Chronos model on this machine.
 
     Parameters
@@ -100,7 +100,7 @@ def load_chronos(source: str, device: str = "cpu", dtype: str = "float32") -> Ch
     """
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype is {dtype!r}; choose {', '.join(DTYPES)}")
-    check_device(device)
+    device = str(torch_device(device))
     folder = _folder(source)
     config = _config(folder)
     files = _weights(folder)

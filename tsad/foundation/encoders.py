@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tsad.devices import torch_device
 from tsad.errors import ConfigurationError
-from tsad.foundation.runtime import check_device
 from tsad.foundation.weights import SHIPPED, load_nano, weights_path
 from tsad.foundation.windows import normalise
 
@@ -92,8 +92,8 @@ class NanoEncoder:
     True
     """
 
-    def __init__(self, weights: str | Path = SHIPPED, device: str = "cpu") -> None:
-        check_device(device)
+    def __init__(self, weights: str | Path = SHIPPED, device: str = "auto") -> None:
+        device = str(torch_device(device))
         network, _ = load_nano(weights)
         self._network, self._device = network.to(device).eval(), device
         config = network.config
@@ -147,7 +147,7 @@ class ModuleEncoder:
     def __init__(
         self, module: nn.Module, identity: str, *, context: int, patch: int, width: int, device: str = "cpu"
     ) -> None:
-        check_device(device)
+        device = str(torch_device(device))
         self._module, self._device = module.to(device).eval(), device
         self.identity, self.context, self.patch, self.width = identity, context, patch, width
 
@@ -244,7 +244,7 @@ def embed_windows(encoder: Encoder, windows: Windows, cache: EmbeddingCache, bat
     return np.concatenate(parts) if parts else np.zeros((0, patches, encoder.width), np.float32)
 
 
-def load_encoder(encoder: str | Encoder, device: str = "cpu", dtype: str = "float32") -> Encoder:
+def load_encoder(encoder: str | Encoder, device: str = "auto", dtype: str = "float32") -> Encoder:
     """The encoder that a setting names.
 
     Parameters

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tsad.devices import torch_device
 from tsad.errors import ConfigurationError
 from tsad.foundation.hub import local_weights
 from tsad.foundation.nano import NanoConfig, NanoNetwork
@@ -24,7 +25,6 @@ __all__ = [
     "Runner",
     "TimercdRunner",
     "TorchNano",
-    "check_device",
     "nano_runner",
     "timercd_runner",
     "torch_nano",
@@ -141,7 +141,7 @@ class TimercdRunner:
         return np.concatenate([p[0] for p in parts], axis=1), np.concatenate([p[1] for p in parts], axis=1)
 
 
-def timercd_runner(weights: str, device: str = "cpu", most_tokens: int = 2048) -> TimercdRunner:
+def timercd_runner(weights: str, device: str = "auto", most_tokens: int = 2048) -> TimercdRunner:
     """The published network with weights from a file, a folder or the hub's cache.
 
     Raises
@@ -149,26 +149,10 @@ def timercd_runner(weights: str, device: str = "cpu", most_tokens: int = 2048) -
     ConfigurationError
         Weights or device are not there, or the weights are of another model.
     """
-    check_device(device)
+    device = str(torch_device(device))
     path = local_weights(weights)
     network = timercd_from_weights(read_weights(path), str(path))
     return TimercdRunner(network.to(device).eval(), device, most_tokens)
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is not there.
-
-    Raises
-    ------
-    ConfigurationError
-        It is a GPU and torch sees none, or torch does not know the name.
-    """
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ConfigurationError(f"device is {device!r}, which torch does not know; choose cpu or cuda") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"device is {device!r} but torch sees no GPU; choose cpu")
 
 
 @lru_cache(maxsize=8)
@@ -211,11 +195,11 @@ def torch_nano(network: NanoNetwork, device: str = "cpu") -> TorchNano:
     ConfigurationError
         The device is not there.
     """
-    check_device(device)
+    device = str(torch_device(device))
     return TorchNano(network.to(device).eval(), device)
 
 
-def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str = "cpu") -> tuple[Runner, NanoConfig]:
+def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str = "auto") -> tuple[Runner, NanoConfig]:
     """The nano network, ready to run, and its shape.
 
     ``auto`` takes ONNX Runtime where it is installed, a graph lies beside the weights and the device is the CPU; it is
@@ -228,7 +212,7 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     engine
         ``auto``, ``onnx``, ``onnx-int8`` or ``torch``.
     device
-        Of torch.
+        Of torch; ``auto`` takes a GPU where there is one and the engine may be torch.
 
     Raises
     ------
@@ -240,6 +224,7 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     path = weights_path(weights)
     graph = path.with_name(f"{path.stem}{'-int8' if engine == 'onnx-int8' else ''}.onnx")
     wanted = engine.startswith("onnx")
+    device = "cpu" if wanted and device == "auto" else str(torch_device(device))
     there = find_spec("onnxruntime") is not None and graph.is_file()
     if wanted and device != "cpu":
         raise ConfigurationError(f"engine {engine} runs on the CPU, but device is {device!r}; choose engine torch")

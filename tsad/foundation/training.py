@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from tsad.devices import torch_device
 from tsad.errors import SnapshotError
 from tsad.foundation.corpus import CorpusBatch, CorpusSettings, corpus_batch
 from tsad.foundation.nano import NanoConfig, NanoNetwork
-from tsad.foundation.runtime import check_device
 
 __all__ = ["Checkpoint", "TrainingSettings", "average_weights", "loss_of", "train"]
 
@@ -182,7 +182,7 @@ def train(
     SnapshotError
         The folder holds a training with other settings.
     """
-    check_device(device)
+    device = str(torch_device(device))
     where = torch.device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
