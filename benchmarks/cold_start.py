@@ -11,7 +11,12 @@ from tsad.settings import AlarmSettings, DetectorSettings, EarlySettings
 from tsad.simulation import PlantSettings, simulate
 
 DATASETS = ("SKAB", "SMAP", "MSL", "NAB", "SMD", "ASD", "CTN", "TEP", "BATADAL")
-DETECTORS = ("robust", "sub-pca", "patchbank")
+DETECTORS = {
+    "robust": DetectorSettings(name="robust"),
+    "sub-pca": DetectorSettings(name="sub-pca"),
+    "patchbank": DetectorSettings(name="patchbank"),
+    "timercd-nano": DetectorSettings(name="timercd-nano", options={"hop": 4}),
+}
 BUDGETS = (1.0, 10.0)
 ROWS, UNTIL = 128, 600
 
@@ -24,7 +29,7 @@ def run(series: LabelledSeries, detector: str, budget: float) -> tuple[int, floa
     settings = stream_settings(series, (DetectorSettings(name="robust"),)).model_copy(
         update={
             "train_rows": n + 1,
-            "early": EarlySettings(detector=DetectorSettings(name=detector), rows=ROWS),
+            "early": EarlySettings(detectors=(DETECTORS[detector],), rows=ROWS),
             "alarm": AlarmSettings(false_alarms_per_day=budget),
         }
     )

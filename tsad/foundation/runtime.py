@@ -224,10 +224,10 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     path = weights_path(weights)
     graph = path.with_name(f"{path.stem}{'-int8' if engine == 'onnx-int8' else ''}.onnx")
     wanted = engine.startswith("onnx")
-    device = "cpu" if wanted and device == "auto" else str(torch_device(device))
     there = find_spec("onnxruntime") is not None and graph.is_file()
-    if wanted and device != "cpu":
+    if wanted and device not in ("auto", "cpu"):
         raise ConfigurationError(f"engine {engine} runs on the CPU, but device is {device!r}; choose engine torch")
+    device = "cpu" if wanted else str(torch_device(device))
     if wanted and not there:
         lacks = f"the graph {graph}" if find_spec("onnxruntime") is not None else "the package onnxruntime"
         raise ConfigurationError(
