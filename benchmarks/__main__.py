@@ -12,6 +12,7 @@ WITHOUT_DATA = (
     "node_fleet",
     "access_events",
     "foundation",
+    "foundation_live",
     "themis",
     "explorer",
     "latency",
@@ -24,6 +25,7 @@ WITH_DATA = (
     "ape",
     "cold_start",
     "foundation_cold_start",
+    "foundation_members",
     "sensor_faults",
     "operator_loop",
 )

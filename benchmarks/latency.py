@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -26,7 +27,6 @@ from benchmarks.throughput import broker, free_port
 from connectors.webhooks.receiver import ReceiverInbox, WebhookReceiver
 
 _SECRET = "whsec_" + "A" * 43 + "="
-_TRAIN_ROWS = 100
 _SLOTS = 20
 _FAULTS_A_SECOND = 5
 _FAULT = 1_000.0
@@ -34,15 +34,42 @@ _FAULT = 1_000.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Latencies in seconds of the faults that were told, and how many were planted and told."""
+    """Latencies in seconds of the faults that were told, how many were planted, and records that were waiting.
+
+    `late` is the share of the rows scored live that a network was too late for.
+    """
 
     latencies: np.ndarray
     planted: int
     waiting: int
+    late: float
 
 
-def measure(folder: Path, bootstrap: str, series: int, every: str, seconds: int) -> Measured:
+@dataclass(frozen=True)
+class Setup:
+    """What runs live.
+
+    Attributes
+    ----------
+    series, every, seconds
+        How many, `commit.every`, and for how long.
+    detectors, deadline
+        As in the configuration.
+    train_rows
+        Rows from which a series is learnt.
+    """
+
+    series: int
+    every: str
+    seconds: int
+    detectors: tuple[Any, ...] = ("robust",)
+    deadline: str | None = None
+    train_rows: int = 100
+
+
+def measure(folder: Path, bootstrap: str, setup: Setup) -> Measured:
     """One run."""
+    series, every = setup.series, setup.every
     name = f"live-{series}-{every.replace('.', '')}"
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     admin.create_topics([NewTopic(name=name, num_partitions=1, replication_factor=1)])
@@ -52,7 +79,8 @@ def measure(folder: Path, bootstrap: str, series: int, every: str, seconds: int)
         document = {
             "source": {"kind": "kafka", "bootstrap": [bootstrap]},
             "streams": [{
-                "name": "live", "topic": name, "step": "1s", "train_rows": _TRAIN_ROWS, "detectors": ["robust"],
+                "name": "live", "topic": name, "step": "1s", "train_rows": setup.train_rows,
+                "detectors": list(setup.detectors), "deadline": setup.deadline,
                 "channels": ["value"], "alarm": {"false_alarms_per_day": 20},
             }],
             "commit": {"every": every},
@@ -70,28 +98,28 @@ def measure(folder: Path, bootstrap: str, series: int, every: str, seconds: int)
             )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-                return _live(bootstrap, name, client, receiver, series, seconds)
+                return _live(bootstrap, name, client, receiver, setup)
         finally:
             process.terminate()
             process.wait()
 
 
-def _live(
-    bootstrap: str, topic: str, client: httpx.Client, receiver: WebhookReceiver, series: int, seconds: int
-) -> Measured:
+def _live(bootstrap: str, topic: str, client: httpx.Client, receiver: WebhookReceiver, setup: Setup) -> Measured:
+    series, seconds, train_rows = setup.series, setup.seconds, setup.train_rows
     rng = np.random.default_rng(0)
     producer = Producer({
         "bootstrap.servers": bootstrap, "linger.ms": 5, "acks": 1, "queue.buffering.max.messages": 2_000_000,
     })  # fmt: skip
     start = int(time.time()) + 1
-    for row in range(_TRAIN_ROWS + 20):
-        when = (start - _TRAIN_ROWS - 20 + row) * 1000
+    for row in range(train_rows + 20):
+        when = (start - train_rows - 20 + row) * 1000
         for one, value in enumerate(rng.standard_normal(series)):
             producer.produce(topic, _record(when, one, value), partition=0)
         producer.poll(0)
     producer.flush(120)
-    while _committed(client) < series * (_TRAIN_ROWS + 20):
+    while _count(client, "records") < series * (train_rows + 20):
         time.sleep(0.2)
+    late_before = _count(client, "network_late")
     planted: dict[tuple[str, int], float] = {}
     begin = int(time.time()) + 1
     resting = {}
@@ -121,19 +149,20 @@ def _live(
             if (data["asset"], at) in planted:
                 found[data["asset"], at] = one.received_at.timestamp()
     latencies = np.array([found[key] - planted[key] for key in found])
-    return Measured(latencies, len(planted), waiting)
+    late = (_count(client, "network_late") - late_before) / (series * seconds)
+    return Measured(latencies, len(planted), waiting, late)
 
 
 def _record(when: int, series: int, value: float) -> bytes:
     return b'{"time":%d,"asset":"s%d","values":{"value":%.4f}}' % (when, series, value)
 
 
-def _committed(client: httpx.Client) -> int:
+def _count(client: httpx.Client, name: str) -> int:
     try:
         streams = client.get("/api/v1/status").json()["streams"]
     except (httpx.HTTPError, KeyError):
         return 0
-    return int(streams.get("live", {}).get("records", 0))
+    return int(streams.get("live", {}).get(name, 0))
 
 
 def main() -> None:
@@ -145,7 +174,7 @@ def main() -> None:
     for series in (1_000, 10_000):
         for every in ("1s", "200ms"):
             with tempfile.TemporaryDirectory() as name, broker(Path(name)) as bootstrap:
-                found = measure(Path(name), bootstrap, series, every, arguments.seconds)
+                found = measure(Path(name), bootstrap, Setup(series, every, arguments.seconds))
             p50, p99, worst = np.quantile(found.latencies, [0.5, 0.99, 1.0])
             table.add_row(
                 f"{series:,}", every, f"{len(found.latencies)} of {found.planted}", f"{p50:.2f}", f"{p99:.2f}",

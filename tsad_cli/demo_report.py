@@ -89,6 +89,7 @@ class HistoryContent:
     attempts: int
     learnt: int
     not_learnt: list[str]
+    early: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ class Report:
             "kept": self.history.rows,
             "dead_letters": self.history.dead_letters,
             "series_learnt": self.history.learnt,
+            "rows_scored_before_learning": self.history.early,
             "series_not_learnt": self.history.not_learnt,
             "webhooks": {
                 **self.history.webhooks,
@@ -271,7 +273,10 @@ def read_history(path: Path) -> HistoryContent:
         records = connection.execute("SELECT stream, count FROM counters WHERE name = 'records'").fetchall()
         webhooks = connection.execute("SELECT status, count(*) FROM outbox GROUP BY status").fetchall()
         attempts = _count(connection, "SELECT count(*) FROM delivery_attempts")
-        fits = connection.execute("SELECT asset, problem FROM fits ORDER BY time").fetchall()
+        fits = connection.execute(
+            "SELECT asset, problem FROM fits WHERE NOT list_contains(coalesce(flags, []), 'early') ORDER BY time"
+        ).fetchall()
+        early = _count(connection, "SELECT coalesce(sum(count), 0) FROM counters WHERE name = 'scored_early'")
     problems = dict(fits)  # the last word on each asset
     return HistoryContent(
         told=[
@@ -284,6 +289,7 @@ def read_history(path: Path) -> HistoryContent:
         webhooks={**dict.fromkeys(("delivered", "pending", "failed"), 0), **dict(webhooks)},
         attempts=attempts,
         learnt=sum(problem is None for problem in problems.values()),
+        early=early,
         not_learnt=[f"{asset}: {problem}" for asset, problem in problems.items() if problem is not None],
     )
 

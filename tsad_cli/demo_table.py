@@ -88,6 +88,11 @@ def _summary(report: Report, feed: Feed, clock: str) -> list[str]:
     ]
     if len(report.false_alarms) > _SHOWN_FALSE_ALARMS:
         lines.append(f"  and {len(report.false_alarms) - _SHOWN_FALSE_ALARMS} more")
+    if history.early:
+        lines.append(
+            f"{history.early} rows of the pumps were judged before anything was learnt of them, by timercd-nano"
+            " (zero-shot)."
+        )
     if report.events.scored:
         lines.append(report.events.text)
     committed = sum(history.records.values())
