@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit
 
 from tsad.detectors.registry import create_detector
 from tsad.foundation.onnx_export import export_nano
@@ -59,7 +60,7 @@ def windows_table(runners: dict[str, Runner]) -> Table:
     reference = None
     first = 0.0
     for name, runner in runners.items():
-        scores = label_recording(runner, recording, window=512, scales=(1, 4), stride=128, batch=1)
+        scores = expit(label_recording(runner, recording, window=512, scales=(1, 4), stride=128, batch=1))
         reference = scores if reference is None else reference
         for batch in (1, 32):
             values = np.random.default_rng(0).standard_normal((batch, 1, 512)).astype(np.float32)

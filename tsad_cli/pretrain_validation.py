@@ -66,9 +66,7 @@ def validate(network: NanoNetwork, series: Sequence[LabelledSeries], *, scales: 
     runner = torch_nano(network)
     found = []
     for one in series:
-        probability = label_recording(
-            runner, one.test_values, window=network.config.window, scales=scales, stride=stride
-        )
-        scores = ranking_scores(probability.max(axis=1))
+        logits = label_recording(runner, one.test_values, window=network.config.window, scales=scales, stride=stride)
+        scores = ranking_scores(logits.max(axis=1))
         found.append(vus(one.test_labels, scores, window=_VUS_LENGTH).pr)
     return float(np.mean(found))

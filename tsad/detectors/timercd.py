@@ -6,9 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tsad.detectors.timercd_base import WindowNetworkDetector
+from tsad.detectors.timercd_base import ChannelAggregate, WindowNetworkDetector
 from tsad.errors import ConfigurationError
-from tsad.foundation.aggregation import Aggregate
 from tsad.foundation.runtime import TimercdRunner, timercd_runner
 from tsad.foundation.scoring import bridged
 
@@ -56,7 +55,7 @@ class TimercdDetector(WindowNetworkDetector):
         stride: int = 0,
         causal_window: int = 512,
         hop: int = 1,
-        channel_aggregate: Aggregate = "mean",
+        channel_aggregate: ChannelAggregate = "mean",
         most_tokens: int = 2048,
         device: str = "auto",
         calibration_rows: int = 2000,
@@ -81,7 +80,7 @@ class TimercdDetector(WindowNetworkDetector):
         self._timercd: TimercdRunner = runner
         self._full_window = window
 
-    def _label(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def _logits(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         t, c = values.shape
         if c > self._timercd.most_channels(min(self._full_window, t)):
             warnings.warn(
@@ -103,4 +102,4 @@ class TimercdDetector(WindowNetworkDetector):
             logits = self._timercd.logits(window[None], there[None])
             total[:, cut] += logits[0, :, : cut.stop - cut.start]
             heard[cut] += 1
-        return np.where(valid, 1 / (1 + np.exp(-total / heard)), np.nan).T
+        return np.where(valid, total / heard, np.nan).T

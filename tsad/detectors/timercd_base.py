@@ -17,9 +17,13 @@ from tsad.foundation.streaming import LEAST_STEPS, WindowStream
 from tsad.observations import RowBatch
 from tsad.scaling import fit_scaling
 
-__all__ = ["WindowNetworkDetector"]
+__all__ = ["ChannelAggregate", "WindowNetworkDetector"]
 
+ChannelAggregate = Aggregate | Literal["evidence"]
+_AGGREGATES = ("evidence", *AGGREGATES)
 _QUANTILE = 0.99
+_USUAL_QUANTILE = 0.9
+_CALM = -3.0  # log odds: 5 %
 _LEAST_BAND = 1e-3
 
 
@@ -27,9 +31,10 @@ class WindowNetworkDetector(Detector):
     """A network that labels the steps of windows, relative to the rest of the window, as a detector.
 
     Zero-shot: fitting learns nothing but which channels there are, how far rows usually lie from what was expected of
-    them, and honest scores for the calibration. A row is judged from windows that end with it, at several time scales
-    (means over so many rows); the mean logit over scales counts, then the channels are aggregated, where 0/1 channels
-    count a twentieth beside others, as everywhere in tsad. Mode full lets overlapping windows see both sides of a row.
+    them, what is usual of each channel's log odds, and honest scores for the calibration. A row is judged from windows
+    that end with it, at several time scales (means over so many rows); the mean logit over scales counts, then the
+    channels are aggregated, where 0/1 channels count a twentieth beside others, as everywhere in tsad. Mode full lets
+    overlapping windows see both sides of a row.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ class WindowNetworkDetector(Detector):
         scales: tuple[int, ...],
         stride: int,
         hop: int,
-        channel_aggregate: Aggregate,
+        channel_aggregate: ChannelAggregate,
         calibration_rows: int,
     ) -> None:
         scales = tuple(scales)
@@ -62,9 +67,9 @@ class WindowNetworkDetector(Detector):
         for name, value in (("stride", stride), ("hop", hop), ("calibration_rows", calibration_rows)):
             if value < 1:
                 raise ConfigurationError(f"{self.name}: {name} is {value}; it must be at least 1")
-        if channel_aggregate not in AGGREGATES:
+        if channel_aggregate not in _AGGREGATES:
             raise ConfigurationError(
-                f"{self.name}: channel_aggregate is {channel_aggregate!r}; choose {', '.join(AGGREGATES)}"
+                f"{self.name}: channel_aggregate is {channel_aggregate!r}; choose {', '.join(_AGGREGATES)}"
             )
         self._runner = runner
         self._scales, self._stride, self._window = scales, stride, window
@@ -118,7 +123,8 @@ class WindowNetworkDetector(Detector):
             usual = float(np.quantile(known, _QUANTILE)) if known.size else 0.0
             moved = np.nanmax(train[:, c]) - np.nanmin(train[:, c])
             a.band[series, c] = max(usual, _LEAST_BAND * float(moved)) or 1.0
-        scores, _ = aggregated(_probability(logits), self._aggregate, a.weight[series, : logits.shape[1]])
+        a.usual[series, :n] = _usual(logits[:, :n])
+        scores, _ = self._judged(logits, a.usual[series, : logits.shape[1]], a.weight[series, : logits.shape[1]])
         scores[np.isnan(train).all(axis=1)] = np.nan
         return scores
 
@@ -141,7 +147,7 @@ class WindowNetworkDetector(Detector):
         logits, expected, ready, late = self._stream.follow(rows, deadline=deadline)
         missing = ~(np.isfinite(rows.values) & a.known[rows.series][:, : rows.values.shape[1]]).any(axis=1)
         weight = a.weight[rows.series][:, : rows.values.shape[1]]
-        score, shares = aggregated(_probability(logits), self._aggregate, weight)
+        score, shares = self._judged(logits, a.usual[rows.series][:, : rows.values.shape[1]], weight)
         # Where every channel stands still there is nothing odd: a score, and the lowest.
         quiet = np.isnan(score) & ready & ~missing
         score[quiet] = 0.0
@@ -163,7 +169,7 @@ class WindowNetworkDetector(Detector):
         times: npt.NDArray[np.int64],  # noqa: ARG002
         train_rows: int = 0,  # noqa: ARG002
     ) -> npt.NDArray[np.float64]:
-        """Probability by overlapping windows at all scales; see `Detector.score_all`.
+        """What overlapping windows at all scales say together; see `Detector.score_all`.
 
         Raises
         ------
@@ -181,11 +187,21 @@ class WindowNetworkDetector(Detector):
         if not moving.any():
             return np.where(np.isnan(values).all(axis=1), np.nan, 0.0)
         kept = np.ascontiguousarray(values[:, moving])
-        score, _ = aggregated(self._label(kept), self._aggregate, fit_scaling(kept).weight)
+        logits = self._logits(kept)
+        score, _ = self._judged(logits, _usual(logits), fit_scaling(kept).weight)
         return score
 
-    def _label(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probabilities of all rows of moving channels with hindsight, float64[t, c]."""
+    def _judged(
+        self, logits: npt.NDArray[np.float64], usual: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+        """One score a row, and the shares of the channels; `usual` as [c] or [m, c]."""
+        if self._aggregate == "evidence":
+            above = logits - usual
+            return aggregated(np.maximum(above, 0.0) + np.log1p(np.exp(-np.abs(above))), "sum", weight)
+        return aggregated(1 / (1 + np.exp(-logits)), self._aggregate, weight)
+
+    def _logits(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Log odds of all rows of moving channels with hindsight, float64[t, c]."""
         return label_recording(
             self._runner, values, window=self._window, scales=self._scales, stride=self._stride,
             longest_gap=self._longest_gap,
@@ -200,5 +216,11 @@ class WindowNetworkDetector(Detector):
         self._stream.arrays.restore(state)
 
 
-def _probability(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-logits)))
+def _usual(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The 0.9 quantile of every channel's log odds, float64[c]; that of a calm channel where one says nothing."""
+    found = np.full(logits.shape[1], _CALM)
+    for c in range(logits.shape[1]):
+        known = logits[~np.isnan(logits[:, c]), c]
+        if known.size:
+            found[c] = np.quantile(known, _USUAL_QUANTILE)
+    return found

@@ -2,8 +2,7 @@
 
 from typing import ClassVar
 
-from tsad.detectors.timercd_base import WindowNetworkDetector
-from tsad.foundation.aggregation import Aggregate
+from tsad.detectors.timercd_base import ChannelAggregate, WindowNetworkDetector
 from tsad.foundation.runtime import Engine, nano_runner
 from tsad.foundation.weights import SHIPPED
 
@@ -27,7 +26,9 @@ class TimercdNanoDetector(WindowNetworkDetector):
     hop
         In mode causal the network is asked at every `hop`-th row, and the answer stands until the next: 1 asks always.
     channel_aggregate
-        ``max``, ``top3``, ``mean`` or ``root`` (root of the mean square) of the probabilities of channels that move.
+        ``evidence``: the log odds of every channel above their own 0.9 quantile (in training, or with hindsight in the
+        recording), smoothly cut at nothing, summed; or ``max``, ``top3``, ``mean``, ``root`` or ``sum`` of the
+        probabilities of channels that move.
     weights
         ``timercd-nano``, or a .safetensors file that `tsad pretrain timercd` wrote.
     engine, device
@@ -47,7 +48,7 @@ class TimercdNanoDetector(WindowNetworkDetector):
         scales: tuple[int, ...] = (1, 2, 4, 8, 16),
         stride: int = 128,
         hop: int = 1,
-        channel_aggregate: Aggregate = "max",
+        channel_aggregate: ChannelAggregate = "evidence",
         weights: str = SHIPPED,
         engine: Engine = "auto",
         device: str = "auto",

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 __all__ = ["AGGREGATES", "Aggregate", "aggregated"]
 
-Aggregate = Literal["max", "top3", "mean", "root"]
-AGGREGATES = ("max", "top3", "mean", "root")
+Aggregate = Literal["max", "top3", "mean", "root", "sum"]
+AGGREGATES = ("max", "top3", "mean", "root", "sum")
 _TOP = 3
 
 
@@ -18,14 +18,15 @@ def aggregated(
     """One score a row, and the share of each channel in it.
 
     A mean over all channels dilutes what one of them says by their number, the largest of many is often large by
-    chance: ``top3``, the mean of the three largest, is between the two, and so is ``root``.
+    chance: ``top3``, the mean of the three largest, is between the two, and so is ``root``. A ``sum`` does not care how
+    many channels are silent: it is for what is nothing where all is well.
 
     Parameters
     ----------
     probability
         float64[m, c], NaN where a channel says nothing.
     how
-        ``max``, ``top3``, ``mean`` or ``root`` of the mean square.
+        ``max``, ``top3``, ``mean``, ``root`` of the mean square, or ``sum``.
     weight
         float64[c] or [m, c], how much a channel counts (`tsad.scaling`: a state that switches by its nature counts
         little beside what is measured); all alike where it is None.
@@ -49,6 +50,8 @@ def aggregated(
         score, divisor = (w * p).max(axis=1), whole[:, 0]
     elif how == "top3":
         score, divisor = np.sort(w * p, axis=1)[:, ::-1][:, :_TOP].sum(axis=1), whole[:, :_TOP].sum(axis=1)
+    elif how == "sum":
+        score, divisor = (w * p).sum(axis=1), np.asarray((w > 0).any(axis=1), dtype=np.float64)
     else:
         power = p if how == "mean" else p * p
         score, divisor = (w * power).sum(axis=1), w.sum(axis=1)

@@ -55,7 +55,7 @@ def label_recording(
     longest_gap: int = 16,
     batch: int = 32,
 ) -> npt.NDArray[np.float64]:
-    """Probability of every row and channel over all windows and scales that cover it, float64[t, c].
+    """Mean logit of every row and channel over all windows and scales that cover it, float64[t, c].
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def label_recording(
 
     Returns
     -------
-    The logistic of the mean logit; NaN where a channel has no value.
+    Log odds; NaN where a channel has no value.
     """
     t, c = values.shape
     filled, valid = bridged(values, longest_gap)
@@ -91,7 +91,7 @@ def label_recording(
         total += np.where(known, mean, 0.0)
         spoken += known
     mean = total / np.maximum(spoken, 1)
-    return np.where((spoken > 0) & valid, 1 / (1 + np.exp(-mean)), np.nan).T
+    return np.where((spoken > 0) & valid, mean, np.nan).T
 
 
 def _label_steps(

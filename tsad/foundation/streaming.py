@@ -88,6 +88,7 @@ class WindowStream:
                 "known": Field(np.bool_, 0, (PER_CHANNEL,), fitted=True),
                 "weight": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
                 "band": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
+                "usual": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
                 **{f"ring{scale}": Field(np.float32, np.nan, (PER_CHANNEL, window)) for scale in self._scales},
                 "at": Field(np.int64, 0, (many,)),
                 "filled": Field(np.int64, 0, (many,)),
