@@ -197,7 +197,7 @@ class WindowNetworkDetector(Detector):
         """One score a row, and the shares of the channels; `usual` as [c] or [m, c]."""
         if self._aggregate == "evidence":
             above = logits - usual
-            return aggregated(np.maximum(above, 0.0) + np.log1p(np.exp(-np.abs(above))), "sum", weight)
+            return aggregated(np.maximum(above, 0.0) + np.log1p(np.exp(-np.abs(above))), "norm", weight)
         return aggregated(1 / (1 + np.exp(-logits)), self._aggregate, weight)
 
     def _logits(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -27,8 +27,8 @@ class TimercdNanoDetector(WindowNetworkDetector):
         In mode causal the network is asked at every `hop`-th row, and the answer stands until the next: 1 asks always.
     channel_aggregate
         ``evidence``: the log odds of every channel above their own 0.9 quantile (in training, or with hindsight in the
-        recording), smoothly cut at nothing, summed; or ``max``, ``top3``, ``mean``, ``root`` or ``sum`` of the
-        probabilities of channels that move.
+        recording), smoothly cut at nothing; the root of the sum of their squares counts. Or ``max``, ``top3``,
+        ``mean``, ``root`` or ``norm`` of the probabilities of channels that move.
     weights
         ``timercd-nano``, or a .safetensors file that `tsad pretrain timercd` wrote.
     engine, device
