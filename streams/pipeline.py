@@ -62,6 +62,8 @@ class Pipeline:
         The wall clock, for the outbox's times alone.
     clock
         Seconds that only rise, for the deadlines of networks.
+    is_stopping
+        Whether learning is to be broken off.
     relearn
         Streams whose stored state is dropped.
 
@@ -81,6 +83,7 @@ class Pipeline:
         endpoints: Sequence[Endpoint] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = monotonic,
+        is_stopping: Callable[[], bool] = lambda: False,
         relearn: Collection[str] = (),
     ) -> None:
         self._configuration = configuration
@@ -114,6 +117,7 @@ class Pipeline:
         self.engines = {name: engine for lane in self._stateful for name, engine in lane.engines().items()}
         for name, engine in self.engines.items():
             engine.maintenance = MaintenancePlan(name, configuration.alarms.maintenance)
+            engine.is_stopping = is_stopping
         self._continued: set[str] = set()
         self._commit = Commit()
         self.desk.catch_up(self.annunciator.at())
@@ -175,7 +179,13 @@ class Pipeline:
         return self._commit.records
 
     def handle(self, batches: Sequence[RecordBatch]) -> None:
-        """Take in records, in order per partition. Nothing is visible outside before `commit`."""
+        """Take in records, in order per partition. Nothing is visible outside before `commit`.
+
+        Raises
+        ------
+        StoppedError
+            `is_stopping` said so. Nothing may be committed after that: the records are read again at the next start.
+        """
         again, fresh = [], []
         for batch in batches:
             old, new = batch.split(self._committed.get((batch.topic, batch.partition), 0))

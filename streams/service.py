@@ -18,6 +18,7 @@ from streams.dead_letters import DeadLetterPublisher
 from streams.inbox import INBOX_PARTITION, Inbox
 from streams.pipeline import Pipeline
 from streams.standing import endpoint_problems, resenders
+from tsad.errors import StoppedError
 
 __all__ = ["Service"]
 
@@ -63,7 +64,10 @@ class Service:
         self.source = source
         self._monotonic = monotonic
         endpoints = configuration.endpoints()
-        self.pipeline = Pipeline(configuration, history, endpoints=endpoints, now=now, relearn=relearn)
+        self._stop = threading.Event()
+        self.pipeline = Pipeline(
+            configuration, history, endpoints=endpoints, now=now, relearn=relearn, is_stopping=self._stop.is_set
+        )
         self.outbox = Outbox(history.cursor, history.write_lock)
         self.sender = WebhookSender(self.outbox, endpoints, clock=now, policy=configuration.delivery.policy())
         self.resenders = resenders(configuration, self.pipeline.annunciator, history, self.outbox, now)
@@ -78,7 +82,6 @@ class Service:
             )
         self._queue: queue.Queue[list[RecordBatch]] = queue.Queue(maxsize=_QUEUED_POLLS)
         self.inbox = Inbox(self._queue, self.pipeline.positions, now)
-        self._stop = threading.Event()
         self._read_out = threading.Event()
         self._failure: BaseException | None = None
         self._commit_problem: str | None = None
@@ -208,7 +211,11 @@ class Service:
                 batches = []
             self.pipeline.note_gaps(self.source.take_gaps())
             if batches:
-                self.pipeline.handle(batches)
+                try:
+                    self.pipeline.handle(batches)
+                except StoppedError as stopped:
+                    _log.info("stopped; what is not committed is read again at the next start", why=str(stopped))
+                    return
             now = self._monotonic()
             if now - last_commit >= settings.every or self.pipeline.pending_records >= settings.rows:
                 snapshot = now - last_snapshot >= settings.snapshot_every

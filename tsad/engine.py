@@ -16,7 +16,7 @@ from tsad.alignment import Aligner
 from tsad.calibration.tail import CalibrationFit
 from tsad.deadline import LateAnswers
 from tsad.detectors.base import Detector
-from tsad.errors import NotEnoughDataError
+from tsad.errors import NotEnoughDataError, StoppedError
 from tsad.interventions import Effect, Intervention
 from tsad.kernels.episodes import BAD, FALSE_ALARM
 from tsad.maintenance import MaintenancePlan, MaintenanceWindow
@@ -88,6 +88,8 @@ class StreamEngine:
         """Series that were learnt."""
         self.model_count = 0
         """Models that were learnt, those of the first time among them."""
+        self.is_stopping: Callable[[], bool] = lambda: False
+        """Whether nothing more is to be learnt; asked before each series, since learning many takes long."""
         self.tell_leading = False
         """Whether to tell the leading channel of every row, not of alarms alone."""
         self._newest = 0
@@ -129,7 +131,13 @@ class StreamEngine:
     # ------------------------------------------------------------------------------------------------- one batch
 
     def process(self, batch: ObservationBatch) -> StreamOutput:
-        """Take in observations, in source order, of series that are in `table`."""
+        """Take in observations, in source order, of series that are in `table`.
+
+        Raises
+        ------
+        StoppedError
+            `is_stopping` said so. The engine is of no use then: a part of the batch has gone in.
+        """
         n_series = len(self.table)
         self._series.reserve(n_series)
         counts: Counter[str] = Counter()
@@ -232,6 +240,7 @@ class StreamEngine:
 
     def _fit_early(self, series: int, time: int) -> FitReport:
         """Learn a series from its first rows, for the time until there are enough."""
+        self._go_on()
         tier = self._tiers.early
         assert tier is not None
         train, times = self._warm_up.rows(series)
@@ -246,6 +255,7 @@ class StreamEngine:
         return FitReport(asset, time, len(train), replace(calibration, flags=flags), None, tier.choices(series))
 
     def _fit(self, series: int, time: int) -> FitReport:
+        self._go_on()
         train, times = self._warm_up.rows(series)
         asset = self.table.assets[series]
         try:
@@ -255,6 +265,10 @@ class StreamEngine:
             return FitReport(asset, time, len(train), None, str(error))
         self._warm_up.drop(series)
         return FitReport(asset, time, len(train), calibration, None, self.choices(series))
+
+    def _go_on(self) -> None:
+        if self.is_stopping():
+            raise StoppedError("learning was broken off; the batch is to be processed anew")
 
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> CalibrationFit:
         """Learn `series` from a quiet prefix; the next row is scored.

@@ -3,10 +3,11 @@
 TsadError
 ├── ConfigurationError    a setting is wrong; nothing was started
 ├── NotEnoughDataError    too few rows to fit on (also a ValueError)
-└── SnapshotError         a stored state cannot be continued from
+├── SnapshotError         a stored state cannot be continued from
+└── StoppedError          a long work was broken off because somebody stops the whole
 """
 
-__all__ = ["ConfigurationError", "NotEnoughDataError", "SnapshotError", "TsadError"]
+__all__ = ["ConfigurationError", "NotEnoughDataError", "SnapshotError", "StoppedError", "TsadError"]
 
 
 class TsadError(Exception):
@@ -19,6 +20,10 @@ class ConfigurationError(TsadError, ValueError):
 
 class NotEnoughDataError(TsadError, ValueError):
     """Too few usable rows to fit on. The message names the rows needed and the rows there."""
+
+
+class StoppedError(TsadError):
+    """What was asked for was broken off, because somebody stops the whole."""
 
 
 class SnapshotError(TsadError):

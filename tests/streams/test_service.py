@@ -20,6 +20,7 @@ from streams.errors import StreamsError
 from streams.http import HttpServer, create_application
 from streams.service import Service
 from tests.streams.plant import SECRET, contents, document, messages, stream
+from tsad.engine import StreamEngine
 
 
 def wait_for(condition, seconds=30):
@@ -133,6 +134,29 @@ def test_the_source_is_polled_on_while_the_work_stands_still(values, tmp_path):
         stuck.gate.set()
         assert service.wait(60)
         assert len(contents(history)["samples"]) == len(values)
+
+
+def test_learning_is_broken_off_by_a_stop_and_begins_anew_at_the_next_start(values, expected, tmp_path, monkeypatch):
+    path = tmp_path / "h.duckdb"
+    learning = threading.Event()
+    learn = StreamEngine.fit
+
+    def learn_and_stop(self, *arguments):
+        learning.set()
+        service.stop()
+        return learn(self, *arguments)
+
+    with History(path) as history:
+        service = Service(Configuration.model_validate(document(path)), MemorySource({"plant": values}), history)
+        with monkeypatch.context() as during:
+            during.setattr(StreamEngine, "fit", learn_and_stop)
+            service.start()
+            assert service.wait(60)
+        assert learning.is_set()
+        # The first of two series was learnt, the second was not begun, and nothing of it all is there.
+        assert contents(history)["samples"] == []
+
+    assert run_to_the_end(path, MemorySource({"plant": values})) == expected
 
 
 def test_a_thread_that_fails_ends_the_service_and_says_why(tmp_path):
