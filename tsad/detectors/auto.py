@@ -141,7 +141,7 @@ class AutoDetector(Detector):
             own = np.where(said[0].reason != Unscored.VALUES_MISSING, ratios[1], np.nan)
             a = self._arrays
             earlier = np.empty_like(out.delayed)
-            earlier_values(rows.series, own, np.array(self._asked, np.int64), a.recent, a.seen, earlier)
+            earlier_values(rows.series, own, np.array(self._asked, np.int64), a.recent, a.seen, np.nan, earlier)
             for k in range(len(self._asked)):
                 total, whole = self._average(
                     np.stack([said[0].delayed[:, k] / a.delayed_usual[rows.series, k], earlier[:, k]])
