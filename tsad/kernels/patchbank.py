@@ -249,11 +249,12 @@ def early_scores(
 ):  # fmt: skip
     """Scores at `delays` rows behind the newest one, from the newest window and its match, and each channel's share.
 
-    One delay, or three, which one pass over the residuals serves: ``scores[k]`` and ``shares[k, c]`` are those of
-    ``delays[k]``. Residuals count by how many of the windows over that row cover them too; with a delay below 0, or
-    one after which no window over the row is to come, all count alike. `complete` says that nothing is missing in the
-    window; `weights` is room for `width` values a delay. Where `by_channel` a score is the sum over channels of their
-    own root mean squares in units of ``channel_usual[k]``.
+    One delay, or three, which one pass over the residuals serves: ``scores[k]`` is that of ``delays[k]``, and so is
+    ``shares[k, c]``, though of the first delay alone where the score is not summed `by_channel`. Residuals count by
+    how many of the windows over that row cover them too; with a delay below 0, or one after which no window over the
+    row is to come, all count alike. `complete` says that nothing is missing in the window; `weights` is room for five
+    times `width` values. Where `by_channel` a score is the sum over channels of their own root mean squares in units
+    of ``channel_usual[k]``.
     """
     match = place if place < rows else end - ring + (place - rows)
     n = len(delays)
@@ -274,9 +275,10 @@ def early_scores(
             for k in range(n):
                 weights[k, i] = weights[k, i] * channels / used if used else 0.0
     own_weights, later_weights, even_weights = weights[0], weights[n // 2], weights[n - 1]
+    squares, summed = weights[3], weights[4]
+    summed[:width] = 0.0
     for c in range(channels):
         own = history[c, end - width + 1 : end + 1]
-        gone = absent[c, end - width + 1 : end + 1]
         if place < rows:
             other = bank[c, match - width + 1 : match + 1]
             level = np.float64(history_means[c, end]) - np.float64(bank_means[c, match])
@@ -284,21 +286,26 @@ def early_scores(
             other = history[c, match - width + 1 : match + 1]
             level = np.float64(history_means[c, end]) - np.float64(history_means[c, match])
         shift = level if centred else 0.0
+        for i in range(width):
+            d = np.float64(own[i]) - np.float64(other[i]) - shift
+            squares[i] = d * d
+        if not complete:
+            gone = absent[c, end - width + 1 : end + 1]
+            for i in range(width):
+                if gone[i]:
+                    squares[i] = 0.0
         share, later, alike = 0.0, 0.0, 0.0
-        if n == 1:
-            for i in range(width):
-                if complete or not gone[i]:
-                    d = np.float64(own[i]) - np.float64(other[i]) - shift
-                    share += own_weights[i] * d * d
-        else:
-            for i in range(width):
-                if complete or not gone[i]:
-                    d = np.float64(own[i]) - np.float64(other[i]) - shift
-                    share += own_weights[i] * d * d
-                    later += later_weights[i] * d * d
-                    alike += even_weights[i] * d * d
-            shares[1, c], shares[2, c] = later, alike
+        for i in range(width):
+            share += own_weights[i] * squares[i]
         shares[0, c] = share
+        if n > 1 and by_channel:
+            for i in range(width):
+                later += later_weights[i] * squares[i]
+                alike += even_weights[i] * squares[i]
+            shares[1, c], shares[2, c] = later, alike
+        elif n > 1:
+            for i in range(width):
+                summed[i] += squares[i]
     for k in range(n):
         whole, total = scores[k], 0.0
         if by_channel:
@@ -306,10 +313,14 @@ def early_scores(
                 shares[k, c] = np.sqrt(shares[k, c] / whole) / channel_usual[k, c]
                 total += shares[k, c]
             scores[k] = total
-        else:
+            continue
+        if k == 0:
             for c in range(channels):
-                total += shares[k, c]
-            scores[k] = np.sqrt(total / whole)
+                total += shares[0, c]
+        else:
+            for i in range(width):
+                total += weights[k, i] * summed[i]
+        scores[k] = np.sqrt(total / whole)
 
 
 @njit(cache=True, nogil=True)

@@ -94,7 +94,7 @@ def score_bank_rows(
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
     nothing = np.zeros(channels, np.bool_)
     distances, shares = np.empty(rows + ring, np.float32), np.zeros((3, channels))
-    weights, ones = np.empty((3, widths.max())), np.ones((3, channels))
+    weights, ones = np.empty((5, widths.max())), np.ones((3, channels))
     known = 0
     for c in range(channels):
         known += factor[c] != 0.0
@@ -154,7 +154,7 @@ def score_rows(
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
     nothing = np.zeros(values.shape[1], np.bool_)
     distances = np.empty(bank.shape[2] + ring, np.float32)
-    shares, weights = np.zeros((3, values.shape[1])), np.empty((3, widths.max() if len(widths) else 0))
+    shares, weights = np.zeros((3, values.shape[1])), np.empty((5, widths.max() if len(widths) else 0))
     found_early, later = np.empty(3), np.empty(len(member_width))
     asked = len(delays) > 0
     for i in range(len(series)):
