@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.backtest.causal import stream_settings
+from evaluation.backtest.delays import IMMEDIATE, Delay, at_delay, delayed_scores, rows_of_delay
 from evaluation.datasets.schema import LabelledSeries
 from evaluation.errors import InvalidInputError
 from evaluation.recordings import iso
@@ -145,7 +146,14 @@ class CausalScorer:
         self.rows, self._newest = self.rows + n, int(times[-1])
         return output
 
-    def score(self, times: NDArray[np.int64], values: NDArray[np.float32], *, contributions: bool = False) -> RowScores:
+    def score(
+        self,
+        times: NDArray[np.int64],
+        values: NDArray[np.float32],
+        *,
+        contributions: bool = False,
+        delay: Delay = IMMEDIATE,
+    ) -> RowScores:
         """Score the rows that follow.
 
         Parameters
@@ -154,14 +162,18 @@ class CausalScorer:
             int64[n] and float32[n, c], behind everything taken in so far.
         contributions
             Whether the share of every channel is wanted too: of several detectors their mean.
+        delay
+            How many rows more are known when a row is scored; see `evaluation.backtest.delays`. p-values and shares
+            stay those of the immediate score.
 
         Raises
         ------
         NotEnoughDataError
             The training part turned out too short for a detector.
         InvalidInputError
-            The rows do not follow, or rows to be scored would be learnt from.
+            The rows do not follow, rows to be scored would be learnt from, or there are no scores at the delay.
         """
+        known = rows_of_delay(delay, "+".join(self.engine.detectors), self.engine.delays)
         if len(times) and times[0] <= self._newest:
             raise InvalidInputError(
                 f"the first row to be scored is of {iso(times[0])}, and the engine has seen rows up to "
@@ -190,7 +202,10 @@ class CausalScorer:
             shares = np.where((at >= 0)[:, None], spread[np.maximum(at, 0)], np.float32(0))
         verdict, p_values = (
             np.where(at >= 0, np.concatenate(found)[np.maximum(at, 0)], np.nan)
-            for found in ([o.verdict for o in outputs], [o.calibrated.p_values for o in outputs])
+            for found in (
+                [at_delay(np.concatenate([o.verdict for o in outputs]), delayed_scores(outputs), known)],
+                [o.calibrated.p_values for o in outputs],
+            )
         )
         return RowScores(verdict, p_values, shares)
 

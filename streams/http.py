@@ -74,7 +74,7 @@ def create_application(service: Service, *, monotonic: Callable[[], float] = tim
         state: Annotated[str | None, Query(pattern="^(active|normal)$")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[dict[str, Any]]:
-        """Alarm episodes, the newest first."""
+        """Alarm episodes, the newest first; `settled_started` and `settled_ended` as drawn by the settled scores."""
         with service.history.cursor() as cursor:
             cursor.execute(
                 "SELECT * FROM episodes WHERE $1 IS NULL OR state = $1 ORDER BY started DESC LIMIT $2", [state, limit]

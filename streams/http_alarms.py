@@ -122,7 +122,7 @@ def alarm_router(service: Service) -> APIRouter:
 
     @router.get("/{alarm_id}")
     def alarm(alarm_id: str, response: Response) -> dict[str, Any]:
-        """One alarm with its newest transitions, and the trail of what was done to it."""
+        """One alarm with its newest transitions and episodes, and the trail of what was done to it."""
         try:
             shown = condition_as_dict(annunciator.condition(alarm_id))
         except AlarmNotFoundError as error:
@@ -138,6 +138,13 @@ def alarm_router(service: Service) -> APIRouter:
                 cursor.execute(
                     "SELECT kind, episode_id, transition_seq, severity, time, score, threshold, p_value, one_in_days, "
                     "details FROM alarm_transitions WHERE alarm_id = ? ORDER BY transition_seq DESC LIMIT 200",
+                    [alarm_id],
+                )
+            )
+            shown["episodes"] = rows_of(
+                cursor.execute(
+                    "SELECT episode_id, started, ended, settled_started, settled_ended FROM episodes "
+                    "WHERE alarm_id = ? ORDER BY started DESC LIMIT 200",
                     [alarm_id],
                 )
             )

@@ -21,7 +21,7 @@ _Limit = Annotated[int, Query(ge=1, le=10_000)]
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such series or channel"}}
 
 
-_Table = Literal["samples", "rollups", "events", "inspections", "alarm_transitions", "alarm_actions"]
+_Table = Literal["samples", "rollups", "delayed_scores", "events", "inspections", "alarm_transitions", "alarm_actions"]
 assert set(get_args(_Table)) == EXPORTED.keys()
 
 

@@ -6,7 +6,7 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["NO_MINUTE", "roll_up", "select_notable"]
+__all__ = ["NO_MINUTE", "roll_up", "select_delayed", "select_notable"]
 
 NO_MINUTE = -1
 
@@ -53,6 +53,28 @@ def select_notable(
             ring_values[s, slot] = values[i]
             ring_size[s] += 1
     return len(series), m
+
+
+@njit(cache=True, nogil=True)
+def select_delayed(series, p_values, on, limit, rows, delays, marks, seen, after, keep):
+    """Mark the delayed scores to keep: of notable rows, and those that came in an alarm or soon behind it.
+
+    ``rows[j]`` is the row that score j came with. ``marks[s, n mod R]`` tells whether row n of series s was notable;
+    ``after[s]`` counts down the R rows behind an alarm, so that the scores of all its rows are kept.
+    """
+    slots = marks.shape[1]
+    j = 0
+    for i in range(len(series)):
+        s = series[i]
+        marks[s, seen[s] % slots] = on[i] or p_values[i] <= limit
+        while j < len(rows) and rows[j] == i:
+            keep[j] = on[i] or after[s] > 0 or marks[s, (seen[s] - delays[j]) % slots]
+            j += 1
+        seen[s] += 1
+        if on[i]:
+            after[s] = slots
+        elif after[s] > 0:
+            after[s] -= 1
 
 
 @njit(cache=True, nogil=True)

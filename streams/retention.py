@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field as Setting
 
-from streams.kernels import NO_MINUTE, roll_up, select_notable
+from streams.kernels import NO_MINUTE, roll_up, select_delayed, select_notable
+from tsad.delayed import DelayedScores
 from tsad.engine import StreamOutput
 from tsad.observations import ObservationBatch, ObservationStatus, RowFlag
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
@@ -44,9 +45,13 @@ class Keeper:
         The stream's number in the history file.
     n_detectors
         Scores in a row.
+    delays
+        Rows after which more is said of a row.
     """
 
-    def __init__(self, settings: HistorySettings, stream_id: int, n_detectors: int) -> None:
+    def __init__(
+        self, settings: HistorySettings, stream_id: int, n_detectors: int, delays: tuple[int, ...] = ()
+    ) -> None:
         self._settings = settings
         self._stream_id = stream_id
         self._n_detectors = n_detectors
@@ -72,6 +77,14 @@ class Keeper:
             },
         )
 
+        self._later = SeriesArrays(
+            {
+                "marks": Field(np.bool_, 0, (max(delays, default=0) + 1,)),
+                "seen": Field(np.int64),
+                "after": Field(np.int64),
+            }
+        )
+
     def keep(self, output: StreamOutput, channel_counts: npt.NDArray[np.int32]) -> dict[str, pa.Table]:
         """Rows to append to the history, by table name.
 
@@ -87,6 +100,8 @@ class Keeper:
             tables["samples"] = self._samples(output, channel_counts)
             if self._settings.rollups:
                 tables["rollups"] = self._roll_up(output, channel_counts)
+            if output.delayed is not None:
+                tables["delayed_scores"] = self._delayed(output, output.delayed, len(channel_counts))
         late = output.set_aside_status == ObservationStatus.LATE
         late |= output.set_aside_status == ObservationStatus.CORRECTION
         if late.any():
@@ -153,6 +168,26 @@ class Keeper:
             },
         )
 
+    def _delayed(self, output: StreamOutput, delayed: DelayedScores, n_series: int) -> pa.Table:
+        keep = np.ones(len(delayed), np.bool_)
+        if self._settings.keep != "full":
+            a = self._later
+            a.reserve(n_series)
+            select_delayed(
+                output.rows.series, output.calibrated.p_values, output.calibrated.on, self._settings.p_value,
+                delayed.rows, delayed.delays, a.marks, a.seen, a.after, keep,
+            )  # fmt: skip
+        return pa.table(
+            {
+                "stream_id": np.full(np.count_nonzero(keep), self._stream_id, np.int16),
+                "series": delayed.series[keep],
+                "time": pa.array(delayed.times[keep].view("datetime64[ns]")),
+                "delay": delayed.delays[keep],
+                "score": _nullable(delayed.scores[keep]),
+                "level": _nullable(delayed.levels[keep]),
+            }
+        )
+
     def _late(self, late: ObservationBatch, channel_counts: npt.NDArray[np.int32]) -> pa.Table:
         """Observations that came too late to be scored, as rows of their own."""
         n, width = len(late), int(channel_counts.max(initial=1))
@@ -205,8 +240,8 @@ class Keeper:
         )
 
     def state(self, n_series: int) -> dict[str, npt.NDArray[Any]]:
-        """Open minutes, and the recent rows that an alarm would make worth keeping."""
-        parts = {"rollups": self._rollups, "recent": self._recent}
+        """Open minutes, the recent rows that an alarm would make worth keeping, and which of them are notable."""
+        parts = {"rollups": self._rollups, "recent": self._recent, "later": self._later}
         return {
             f"{part}|{name}": array
             for part, arrays in parts.items()
@@ -215,7 +250,7 @@ class Keeper:
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Continue from a stored state."""
-        for part, arrays in (("rollups", self._rollups), ("recent", self._recent)):
+        for part, arrays in (("rollups", self._rollups), ("recent", self._recent), ("later", self._later)):
             arrays.restore({key.split("|")[1]: value for key, value in state.items() if key.startswith(f"{part}|")})
 
 

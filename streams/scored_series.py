@@ -1,6 +1,6 @@
 """Numeric series of a stream: the engine that scores them, and what of them is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streams.retention import HistorySettings, Keeper
+from tsad.alarms import AlarmTransition
 from tsad.engine import StreamEngine, StreamOutput
 from tsad.observations import ObservationBatch, RowBatch
 from tsad.settings import StreamSettings
@@ -43,7 +44,7 @@ class ScoredSeries:
     ) -> None:
         self.engine = StreamEngine(settings, clock)
         self.stream_id = stream_id
-        self._keeper = Keeper(history, stream_id, len(settings.detectors))
+        self._keeper = Keeper(history, stream_id, len(settings.detectors), self.engine.delays)
         self._known_channels: list[int] = []
         self._known_version = -1
 
@@ -55,7 +56,27 @@ class ScoredSeries:
             tables["late_answers"] = pa.concat_tables(
                 [self._late(name, result.rows.take(rows)) for name, rows in result.late.items()]
             )
+        over = [one for one in result.transitions if one.kind == "alarm.cleared"] if self.engine.delays else []
+        if over:
+            tables["settled_episodes"] = self._to_be_redrawn(over)
         return result, tables
+
+    def _to_be_redrawn(self, over: Sequence[AlarmTransition]) -> pa.Table:
+        """Episodes that are over, for the time when the settled scores of their rows are there."""
+        delay, step = self.engine.delays[-1], self.engine.settings.step_ns
+        n = len(over)
+        # Rows come up to half a step off the grid.
+        before = delay * step + step // 2
+        return pa.table(
+            {
+                "episode_id": [one.episode_id for one in over],
+                "stream_id": np.full(n, self.stream_id, np.int16),
+                "series": np.array([self.engine.table.find(one.asset) for one in over], np.int32),
+                "delay": np.full(n, delay, np.int16),
+                "oldest": pa.array([one.started - before for one in over], pa.timestamp("ns")),
+                "ended": pa.array([one.time for one in over], pa.timestamp("ns")),
+            }
+        )
 
     def _late(self, detector: str, rows: RowBatch) -> pa.Table:
         return pa.table(

@@ -102,6 +102,11 @@ class StreamEngine:
         """The stream's own detectors."""
         return self._tiers.own.detectors
 
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Rows after which more is said of a row, the settled score last; () where nothing more is said."""
+        return self._tiers.own.delays
+
     def is_fitted(self, series: int) -> bool:
         """Whether `series` is scored by the stream's own detectors already."""
         return self._tiers.is_fitted(series)
@@ -172,6 +177,7 @@ class StreamEngine:
             calibrated=said.calibrated,
             leading=said.leading,
             late=said.late,
+            delayed=said.delayed,
             transitions=transitions + told,
             fits=fits,
             set_aside=batch.take(aside),

@@ -13,6 +13,7 @@ from tsad.calibration.monitor import CalibrationMonitor
 from tsad.calibration.persistence import PersistenceFilter
 from tsad.calibration.tail import CalibrationFit
 from tsad.deadline import Timekeeper
+from tsad.delayed import DelayedRows, DelayedScores
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
 from tsad.fusion import harmonic_score
@@ -48,6 +49,8 @@ class TierScores:
         Series whose calibration was found broken.
     late
         bool[m] by detector, rows that a network was not asked about in time; only detectors that were late.
+    delayed
+        What is said later of rows; None from a tier that says nothing more.
     """
 
     said: dict[str, Scores]
@@ -57,6 +60,7 @@ class TierScores:
     calibrated: CalibratedScores
     drifts: int
     late: dict[str, npt.NDArray[np.bool_]]
+    delayed: DelayedScores | None = None
 
     def p_values(self, detector: str) -> npt.NDArray[np.float64]:
         """float64[m], p-values of one detector."""
@@ -88,12 +92,26 @@ class ScoringTier:
         Step, budget and delays.
     timekeeper
         Sets deadlines to networks; None: they take the time they need.
+    settled
+        Say more of rows later, if there is one detector alone that can: the verdict of several is made of p-values,
+        which scores at a delay have none of.
     """
 
     def __init__(
-        self, detectors: Sequence[DetectorSettings], settings: StreamSettings, timekeeper: Timekeeper | None = None
+        self,
+        detectors: Sequence[DetectorSettings],
+        settings: StreamSettings,
+        timekeeper: Timekeeper | None = None,
+        *,
+        settled: bool = False,
     ) -> None:
         self.detectors: dict[str, Detector] = {d.name: create_detector(d.name, d.options) for d in detectors}
+        only = next(iter(self.detectors.values()))
+        self.delays = only.delays if settled and len(self.detectors) == 1 else ()
+        """Rows after which more is said of a row."""
+        self._delayed = DelayedRows(self.delays) if self.delays else None
+        if self.delays:
+            only.give_delayed()
         policy = settings.alarm.policy(settings.step)
         self._persistence = PersistenceFilter(*settings.alarm.persistence(settings.step))
         self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day)
@@ -111,7 +129,7 @@ class ScoringTier:
     @property
     def parts(self) -> tuple[str, ...]:
         """What the names of stored arrays begin with."""
-        own = ("calibrator", "monitor", "persistence", "series")
+        own = ("calibrator", "monitor", "persistence", "series", *(("delayed",) if self._delayed else ()))
         return (*own, *(f"{kind}:{name}" for name in self.detectors for kind in ("member", "detector")))
 
     @property
@@ -122,6 +140,8 @@ class ScoringTier:
     def reserve(self, n_series: int, width: int) -> None:
         """Have room for `n_series` series of up to `width` channels."""
         self._series.reserve(n_series)
+        if self._delayed is not None:
+            self._delayed.reserve(n_series)
         for detector in self.detectors.values():
             detector.reserve(n_series, width)
 
@@ -148,7 +168,13 @@ class ScoringTier:
         NotEnoughDataError
             A detector or the calibration needs more rows.
         """
-        prefix = {name: detector.fit(series, train, times) for name, detector in self.detectors.items()}
+        prefix = {}
+        for name, detector in self.detectors.items():
+            if self._delayed is None:
+                prefix[name] = detector.fit(series, train, times)
+                continue
+            prefix[name], later = detector.fit_with_delays(series, train, times)
+            self._delayed.fit(series, later)
         verdict = next(iter(prefix.values()))
         if len(prefix) > 1:
             p_values = np.empty((len(prefix), len(train)))
@@ -196,7 +222,10 @@ class ScoringTier:
         calibrated = self._calibrator.update(rows.series, verdict, breaks, rows.times, frozen)
         drifts = self._monitor.update(rows.series, verdict, calibrated.on | frozen)
         late = {name: rows for name, rows in late.items() if rows.any()}
-        return TierScores(said, members, verdict, reason, calibrated, drifts, late)
+        delayed = None
+        if self._delayed is not None and first.delayed is not None:
+            delayed = self._delayed.find(rows, first.delayed)
+        return TierScores(said, members, verdict, reason, calibrated, drifts, late, delayed)
 
     def _said(self, rows: RowBatch) -> dict[str, Scores]:
         """What every detector says of rows; networks as far as they are in time."""
@@ -279,6 +308,7 @@ class ScoringTier:
             "monitor": self._monitor.state(n_series, fitted=fitted),
             "persistence": self._persistence.state(n_series, fitted=fitted),
             "series": self._series.state(n_series, fitted=fitted),
+            **({"delayed": self._delayed.state(n_series, fitted=fitted)} if self._delayed else {}),
             **{f"member:{name}": member.state(n_series, fitted=fitted) for name, member in self._members.items()},
             **{f"detector:{name}": d.state(n_series, fitted=fitted) for name, d in self.detectors.items()},
         }
@@ -301,6 +331,8 @@ class ScoringTier:
         self._monitor.restore(parts.get("monitor", {}))
         self._persistence.restore(parts.get("persistence", {}))
         self._series.restore(parts.get("series", {}))
+        if self._delayed is not None:
+            self._delayed.restore(parts.get("delayed", {}))
         for name, member in self._members.items():
             member.restore(parts.get(f"member:{name}", {}))
         for name, detector in self.detectors.items():

@@ -136,6 +136,9 @@ class StreamSettings(Frozen):
     deadline: Duration | None = Field(
         default=None, gt=0, description="how long networks may take for a batch; late, the other detectors speak alone"
     )
+    settled: bool = Field(
+        default=True, description="score rows again when those after them are known, where the only detector can"
+    )
     alarm: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from tsad.alarms import AlarmTransition
 from tsad.calibration.episodes import CalibratedScores
 from tsad.calibration.tail import CalibrationFit
+from tsad.delayed import DelayedScores
 from tsad.observations import ObservationBatch, RowBatch
 
 __all__ = ["FitReport", "StreamOutput"]
@@ -57,6 +58,8 @@ class StreamOutput:
         int32[m], the channel that each score is most about, -1 for none; only where the engine was asked to tell.
     late
         By detector, numbers of the rows that its network was not asked about before the deadline.
+    delayed
+        What is said later of rows, of this batch or of earlier ones; None where the detector says nothing more.
     """
 
     rows: RowBatch
@@ -71,3 +74,4 @@ class StreamOutput:
     counts: Counter[str] = field(default_factory=Counter)
     leading: npt.NDArray[np.int32] | None = None
     late: dict[str, npt.NDArray[np.intp]] = field(default_factory=dict)
+    delayed: DelayedScores | None = None

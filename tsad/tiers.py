@@ -1,7 +1,7 @@
 """The tiers of a stream: its own detectors, and the light one that watches a series until they have learnt it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tsad.calibration.episodes import CalibratedScores
 from tsad.deadline import LateAnswers, Timekeeper
+from tsad.delayed import DelayedScores
 from tsad.detectors.base import Unscored
 from tsad.kernels.episodes import NOTHING
 from tsad.observations import RowBatch, RowFlag
@@ -34,6 +35,8 @@ class RowScores:
         See `TierScores.leading`, None where nobody asked.
     late
         Row numbers by detector; see `TierScores.late`.
+    delayed
+        What the stream's own detector says later of rows; None where it does not.
     """
 
     scores: dict[str, npt.NDArray[np.float64]]
@@ -42,6 +45,7 @@ class RowScores:
     calibrated: CalibratedScores
     leading: npt.NDArray[np.int32] | None
     late: dict[str, npt.NDArray[np.intp]]
+    delayed: DelayedScores | None = None
 
 
 class TierRows(NamedTuple):
@@ -66,7 +70,7 @@ class Tiers:
     def __init__(self, settings: StreamSettings, clock: Callable[[], float]) -> None:
         self._budget = settings.alarm.false_alarms_per_day
         self._timekeeper = None if settings.deadline is None else Timekeeper(settings.deadline, clock)
-        self.own = ScoringTier(settings.detectors, settings, self._timekeeper)
+        self.own = ScoringTier(settings.detectors, settings, self._timekeeper, settled=settings.settled)
         """The stream's own detectors."""
         self.early_rows = settings.early_rows
         """Rows from which the first tier watches a series; None where there is none."""
@@ -164,7 +168,7 @@ def joined(m: int, own: TierRows, early: TierRows | None, *, leading: bool) -> R
             late[name] = np.concatenate([late.get(name, np.zeros(0, np.intp)), part.places[rows]])
     if len(own.places) == m:
         leader = found.leading() if leading else None
-        return RowScores(scores, found.reason, found.verdict, found.calibrated, leader, late)
+        return RowScores(scores, found.reason, found.verdict, found.calibrated, leader, late, found.delayed)
 
     def spread(values: list[npt.NDArray[Any]], fill: Any) -> npt.NDArray[Any]:
         out = np.full(m, fill, dtype=values[0].dtype)
@@ -191,4 +195,5 @@ def joined(m: int, own: TierRows, early: TierRows | None, *, leading: bool) -> R
         ),
         spread([part.found.leading() for part in parts], -1) if leading else None,
         late,
+        None if found.delayed is None else replace(found.delayed, rows=own.places[found.delayed.rows]),
     )

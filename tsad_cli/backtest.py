@@ -32,6 +32,14 @@ def backtest(
     ] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="DETECTOR.OPTION=VALUE", help="May be repeated.")] = None,
     mode: Annotated[str, typer.Option(help="causal: what the daemon does. full: with hindsight.")] = "causal",
+    delay: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS|settled",
+            help="Score a row when so many rows more are known (mode causal), where the detector can: 0, 16 or settled "
+            "for patchbank and auto. Several by commas are several rows of the table. Alarms stay those of 0.",
+        ),
+    ] = "0",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds for detectors that have randomness.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
     backend: Annotated[str, typer.Option(help="loky, threading, ray or dask.")] = "loky",
@@ -86,6 +94,7 @@ def backtest(
     from pydantic import ValidationError
 
     from evaluation.backtest import plan, run
+    from evaluation.backtest.delays import parse_delay
     from evaluation.backtest.measures import MeasureSettings, parse_vus_length
     from evaluation.errors import DatasetError, EvaluationError, InvalidInputError, PublishedResultsError
     from evaluation.published.read import read_published
@@ -98,7 +107,8 @@ def backtest(
             dataset, detectors=detector or [], options=option or [], seeds=seeds, jobs=jobs, backend=backend,
             patterns=series or [], out=out, as_json=as_json, progress=_progress(shown=not as_json),
             numeric_only={
-                "--mode full": mode != "causal", "--threshold": threshold is not None, "--rows": rows != "test",
+                "--mode full": mode != "causal", "--delay": delay != "0", "--threshold": threshold is not None,
+                "--rows": rows != "test",
                 "--train-fraction": train_fraction is not None, "--intervals": intervals is not None,
                 "--published": published is not None, "--point-adjusted": point_adjusted,
             },
@@ -113,6 +123,7 @@ def backtest(
             alarm=AlarmSettings(false_alarms_per_day=false_alarms_per_day),
             options=plan.parse_options(option or []),
             rows=rows,  # type: ignore[arg-type]
+            delays=[parse_delay(one.strip()) for one in delay.split(",")],
             measures=MeasureSettings(vus_length=parse_vus_length(vus_length)),
         )
         plan.plan_cells(wanted)

@@ -10,6 +10,7 @@ from tsad_cli.fit import DETECTOR_OPTION, named_detectors
 from tsad_cli.output import AsJson, fail
 
 if TYPE_CHECKING:
+    from evaluation.backtest.delays import Delay
     from evaluation.recordings import Recording
     from evaluation.scoring import RowScores
     from tsad.settings import DetectorSettings
@@ -29,6 +30,14 @@ def score(
     ] = None,
     model: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of both: what `tsad fit` wrote.")] = None,
     mode: Annotated[str, typer.Option(help="causal: what the daemon does. full: with hindsight.")] = "causal",
+    delay: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS|settled",
+            help="Score a row when so many rows more are known (mode causal), where the detector can: 0, 16 or settled "
+            "for patchbank and auto. The p-value stays that of 0.",
+        ),
+    ] = "0",
     option: Annotated[list[str] | None, DETECTOR_OPTION] = None,
     contributions: Annotated[
         bool, typer.Option("--contributions", help="Also write the share of every channel (mode causal).")
@@ -44,18 +53,22 @@ def score(
 
     Example: tsad score --detector sub-pca --train train.csv --input test.csv --out scores.csv
     """
+    from evaluation.backtest.delays import parse_delay
     from evaluation.errors import DatasetError, InvalidInputError
     from evaluation.recordings import read_recording
     from tsad.errors import TsadError
 
-    _check(mode, detector, train, train_fraction, model, option, contributions=contributions)
+    _check(mode, detector, train, train_fraction, model, option, delay, contributions=contributions)
     try:
+        later = parse_delay(delay)
         recording = read_recording(rows)
         if model is not None:
-            found = _with_model(model, recording, contributions=contributions)
+            found = _with_model(model, recording, later, contributions=contributions)
         else:
             detectors = named_detectors(detector or "auto", option or [])
-            found = _with_training(detectors, mode, recording, train, train_fraction, contributions=contributions)
+            found = _with_training(
+                detectors, mode, recording, train, train_fraction, later, contributions=contributions
+            )
     except (InvalidInputError, DatasetError, TsadError) as error:
         fail("score", error)
     try:
@@ -73,6 +86,7 @@ def _check(
     train_fraction: float | None,
     model: Path | None,
     option: list[str] | None,
+    delay: str,
     *,
     contributions: bool,
 ) -> None:
@@ -91,11 +105,12 @@ def _check(
             fail("score", f"--model and {given} exclude each other; the model says what it was learnt with")
     elif mode == "causal" and train is None and train_fraction is None:
         fail("score", "mode causal learns first: give --train FILE, --train-fraction SHARE or --model DIR")
-    if contributions and mode == "full":
-        fail("score", "--contributions needs mode causal")
+    for name, asked in (("--contributions", contributions), (f"--delay {delay}", delay != "0")):
+        if asked and mode == "full":
+            fail("score", f"{name} needs mode causal")
 
 
-def _with_model(folder: Path, recording: "Recording", *, contributions: bool) -> "RowScores":
+def _with_model(folder: Path, recording: "Recording", delay: "Delay", *, contributions: bool) -> "RowScores":
     """Scores of a recording that follows the model's training part."""
     import numpy as np
 
@@ -119,7 +134,9 @@ def _with_model(folder: Path, recording: "Recording", *, contributions: bool) ->
         times = scorer.trained + np.arange(1, len(recording) + 1, dtype=np.int64) * MINUTE
     values = recording.values[:, matched_channels(settings.channels or (), folder, recording)]
     return _in_input_order(
-        scorer.score(times, values, contributions=contributions), settings.channels or (), recording.channels
+        scorer.score(times, values, contributions=contributions, delay=delay),
+        settings.channels or (),
+        recording.channels,
     )
 
 
@@ -129,6 +146,7 @@ def _with_training(
     recording: "Recording",
     train: Path | None,
     train_fraction: float | None,
+    delay: "Delay",
     *,
     contributions: bool,
 ) -> "RowScores":
@@ -150,7 +168,7 @@ def _with_training(
         found = score_with_hindsight(series, detectors[0])
         return found.after(learnt).padded(before)
     scorer = CausalScorer.learn(series, detectors)
-    said = scorer.score(series.test_times, series.test_values, contributions=contributions)
+    said = scorer.score(series.test_times, series.test_values, contributions=contributions, delay=delay)
     return _in_input_order(said, series.channels, recording.channels).padded(before)
 
 

@@ -25,6 +25,7 @@ from connectors.history.interventions import (
 )
 from connectors.history.late_answers import forget_late_answers, load_late_answers
 from connectors.history.schema import MIGRATIONS, SCHEMA_VERSION, TABLES
+from connectors.history.settled import redraw_episodes
 from connectors.history.stored_snapshots import StoredSnapshot, load_snapshots, write_snapshots
 from connectors.history.transitions import write_transitions
 from connectors.sources.base import Position
@@ -39,7 +40,7 @@ __all__ = ["Commit", "DeadLetter", "History", "StoredSnapshot"]
 _MOST_SHRINKS = 20
 _AGEING = {
     "samples": "time", "rollups": "minute", "events": "time", "inspections": "time", "genealogy": "time",
-    "parts": "time",
+    "parts": "time", "delayed_scores": "time",
 }  # fmt: skip
 
 
@@ -221,11 +222,14 @@ class History:
                 raise HistoryError(f"history {self.path} cannot be written: {error}") from error
 
     def _write(self, connection: duckdb.DuckDBPyConnection, commit: Commit) -> None:
-        for name, parts in commit.tables.items():
+        # Episodes that are over are written before the scores that they are drawn anew by.
+        for name, parts in sorted(commit.tables.items(), key=lambda table: table[0] == "delayed_scores"):
             rows = pa.concat_tables(parts, promote_options="default")
             columns = ", ".join(f'"{column}"' for column in rows.column_names)
             connection.register("commit_rows", rows)
             connection.execute(f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM commit_rows')  # noqa: S608
+            if name == "delayed_scores":
+                redraw_episodes(connection)
             connection.unregister("commit_rows")
         if commit.series:
             connection.executemany(

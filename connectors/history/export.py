@@ -30,6 +30,7 @@ EXPORTED: dict[str, tuple[str, str, str]] = {
         _WITH_ASSET,
         "minute",
     ),
+    "delayed_scores": ("s.name AS stream, r.asset, t.* EXCLUDE (stream_id, series)", _WITH_ASSET, "time"),
     "events": ("s.name AS stream, s.detectors, t.* EXCLUDE (stream_id)", _NAMED, "time"),
     "inspections": ("s.name AS stream, t.* EXCLUDE (stream_id)", _NAMED, "time"),
     "alarm_transitions": ("t.*", "{table} t", "time"),

@@ -3,11 +3,12 @@
 from connectors.history.conditions import CONDITION_TABLES
 from connectors.history.interventions import INTERVENTION_TABLES
 from connectors.history.late_answers import LATE_ANSWER_TABLE
+from connectors.history.settled import SETTLED_TABLES
 from connectors.webhooks.outbox import OUTBOX_TABLES
 
 __all__ = ["MIGRATIONS", "SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 TABLES: tuple[str, ...] = (
     "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)",
@@ -34,13 +35,16 @@ TABLES: tuple[str, ...] = (
         severity TEXT NOT NULL, time TIMESTAMP_NS NOT NULL, started TIMESTAMP_NS NOT NULL, score DOUBLE,
         threshold DOUBLE, p_value DOUBLE, one_in_days DOUBLE, details JSON NOT NULL, partition INTEGER NOT NULL,
         record_offset BIGINT NOT NULL, PRIMARY KEY (episode_id, transition_seq))""",
+    *SETTLED_TABLES,
     """CREATE OR REPLACE VIEW episodes AS
         SELECT alarm_id, episode_id, stream, asset, any_value(started) AS started,
                arg_max(state, transition_seq) AS state, arg_max(severity, transition_seq) AS severity,
                CASE WHEN arg_max(state, transition_seq) = 'normal' THEN max(time) END AS ended,
                min(p_value) AS lowest_p_value, max(one_in_days) AS one_in_days, count(*) AS transitions,
-               arg_min(kind, transition_seq) AS kind
-        FROM alarm_transitions GROUP BY alarm_id, episode_id, stream, asset""",
+               arg_min(kind, transition_seq) AS kind, any_value(settled_started) AS settled_started,
+               any_value(settled_ended) AS settled_ended
+        FROM alarm_transitions LEFT JOIN settled_episodes USING (episode_id)
+        GROUP BY alarm_id, episode_id, stream, asset""",
     # `scores` stand in the order of streams.detectors; they and all that follows are null while nothing is learnt.
     """CREATE TABLE IF NOT EXISTS events (
         stream_id SMALLINT NOT NULL, time TIMESTAMP_NS NOT NULL, payload JSON NOT NULL, partition INTEGER NOT NULL,
@@ -103,5 +107,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     4: (),
     # What networks were late for: a table that is new.
     5: (),
+    # Scores that come later and episodes drawn by them: tables that are new, and the view of episodes.
+    6: (),
 }  # fmt: skip
 """What leads from each version to the next, besides tables that are new."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.backtest.delays import at_delay, delayed_scores
 from evaluation.datasets.schema import LabelledSeries
 from evaluation.errors import InvalidInputError
 from tsad.alarms import AlarmTransition
@@ -64,6 +65,8 @@ class CausalRun:
         float32[m, c] of the same rows.
     scores
         Raw scores of every detector, float64[m].
+    later
+        What is said of the same rows when some of the rows after them are known, float64[m] by delay.
     transitions
         Alarm transitions in order.
     fit
@@ -84,6 +87,7 @@ class CausalRun:
     flags: NDArray[np.uint8]
     reason: NDArray[np.uint8]
     scores: dict[str, NDArray[np.float64]]
+    later: dict[int, NDArray[np.float64]]
     verdict: NDArray[np.float64]
     p_values: NDArray[np.float64]
     thresholds: NDArray[np.float64]
@@ -105,6 +109,10 @@ class CausalRun:
     def test_scores(self) -> NDArray[np.float64]:
         """Verdict of every row of the test part, NaN where the engine cannot say."""
         return _at(self.verdict, self.test_rows)
+
+    def test_scores_at(self, delay: int) -> NDArray[np.float64]:
+        """The same when `delay` rows more are known; see `evaluation.backtest.delays`."""
+        return _at(at_delay(self.verdict, self.later, delay), self.test_rows)
 
     @property
     def test_p_values(self) -> NDArray[np.float64]:
@@ -254,6 +262,7 @@ def _assemble(
         flags=flags,
         reason=np.concatenate([o.reason for o in outputs]),
         scores={name: np.concatenate([o.scores[name] for o in outputs]) for name in outputs[0].scores},
+        later=delayed_scores(outputs),
         verdict=np.concatenate([o.verdict for o in outputs]),
         p_values=np.concatenate([o.calibrated.p_values for o in outputs]),
         thresholds=np.concatenate([o.calibrated.thresholds for o in outputs]),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from evaluation.backtest.causal import run_causal, stream_settings
+from evaluation.backtest.delays import IMMEDIATE
 from evaluation.backtest.measures import (
     MeasureSettings,
     alarm_episodes,
@@ -64,6 +65,8 @@ class Cell:
         Parameters of the metrics.
     rows
         Which rows are scored and measured: those of the ``test`` part, or, with hindsight only, ``all``.
+    delay
+        In mode causal, how many rows more are known when a row is scored; alarms are of the immediate score always.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Cell:
     alarm: AlarmSettings = field(default_factory=AlarmSettings)
     measures: MeasureSettings = field(default_factory=MeasureSettings)
     rows: Rows = "test"
+    delay: int = IMMEDIATE
 
     @property
     def is_trivial(self) -> bool:
@@ -91,6 +95,7 @@ class Cell:
             "alarm": self.alarm.model_dump(mode="json"),
             "measures": asdict(self.measures),
             "rows": self.rows,
+            "delay": self.delay,
         }
 
     def part(self, series: LabelledSeries) -> LabelledSeries:
@@ -170,8 +175,8 @@ def _run(cell: Cell, recording: LabelledSeries) -> CellResult:
         "series": series.name,
         "detector": cell.name,
         "mode": cell.mode,
-        # Rows that a score waits for: none where it is causal, all of them with hindsight.
-        "delay": 0 if cell.mode == "causal" else len(labels),
+        # Rows that a score waits for: all of them with hindsight.
+        "delay": cell.delay if cell.mode == "causal" else len(labels),
         "seed": cell.seed,
         "trivial": cell.is_trivial,
         "configuration": cell.configuration(),
@@ -212,7 +217,7 @@ def _score(cell: Cell, series: LabelledSeries, train_rows: int) -> _Scored:
     if cell.mode == "full":
         return _score_full(cell, series, train_rows)
     run = run_causal(series, stream_settings(series, cell.detectors, cell.alarm))
-    scored = _Scored(run.test_scores, run.test_p_values, cell.threshold, on=run.test_on)
+    scored = _Scored(run.test_scores_at(cell.delay), run.test_p_values, cell.threshold, on=run.test_on)
     if cell.threshold.needs_training_scores:
         scored.training_scores = run.prefix_scores
     episodes = alarm_episodes(run.transitions, series.test_times, series.test_labels)

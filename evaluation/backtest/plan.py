@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evaluation.backtest.cell import Cell, Rows
+from evaluation.backtest.delays import IMMEDIATE, Delay, rows_of_delay
 from evaluation.backtest.measures import MeasureSettings
 from evaluation.backtest.thresholds import Mode, ThresholdRule, default_rule
 from evaluation.datasets.registry import is_known, load_dataset
@@ -47,6 +48,8 @@ class Plan:
         Options by detector.
     rows
         ``test``, or in mode full ``all``: the whole recording is scored and measured, as TSB-AD does.
+    delays
+        In mode causal, after how many rows more a row is scored, or ``settled``: each is an entry of the table.
     """
 
     detectors: Sequence[Sequence[str]]
@@ -57,6 +60,7 @@ class Plan:
     measures: MeasureSettings = field(default_factory=MeasureSettings)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rows: Rows = "test"
+    delays: Sequence[Delay] = (IMMEDIATE,)
 
 
 def parse_detectors(texts: Sequence[str]) -> list[tuple[str, ...]]:
@@ -136,7 +140,17 @@ def plan_cells(plan: Plan) -> list[Cell]:
         raise InvalidInputError("rows all needs mode full: a causal run learns from the training part")
     if plan.seeds < 1:
         raise InvalidInputError(f"seeds is {plan.seeds}; at least one is needed")
+    later = [delay for delay in plan.delays if delay != IMMEDIATE]
+    if later and plan.mode == "full":
+        raise InvalidInputError(f"delay {later[0]} needs mode causal: with hindsight every row of the future is known")
+    if not plan.delays or len(set(plan.delays)) < len(plan.delays):
+        raise InvalidInputError("delays must be given once each")
     rule = ThresholdRule.parse(plan.threshold or default_rule(plan.mode), plan.mode)
+    if later and rule.needs_training_scores:
+        raise InvalidInputError(
+            f"threshold {rule.name} is taken from immediate scores of the training part, which have another scale than "
+            f"those at delay {later[0]}; choose false-alarms-per-day, fixed=NUMBER or oracle-best-f1"
+        )
     used = {name for names in plan.detectors for name in names}
     unused = sorted(set(plan.options) - used)
     if unused:
@@ -154,8 +168,22 @@ def plan_cells(plan: Plan) -> list[Cell]:
         fixed = seeded and all("seed" in plan.options.get(name, {}) for name in seeded)
         for seed in range(plan.seeds) if seeded and not fixed else (None,):
             detectors = tuple(_detector(name, plan.options.get(name, {}), seed) for name in names)
-            cells.append(replace(template, name="+".join(names), detectors=detectors, seed=seed))
+            cells += [
+                replace(template, name=_entry(names, delay), detectors=detectors, seed=seed, delay=delay)
+                for delay in _rows(plan.delays, names, detectors)
+            ]
     return cells
+
+
+def _rows(delays: Sequence[Delay], names: Sequence[str], detectors: Sequence[DetectorSettings]) -> list[int]:
+    """The delays in rows; a combination of detectors has none but the immediate score."""
+    known = [create_detector(one.name, one.options).delays for one in detectors]
+    return [rows_of_delay(delay, "+".join(names), known[0] if len(known) == 1 else ()) for delay in delays]
+
+
+def _entry(names: Sequence[str], delay: int) -> str:
+    """What every table calls a detector: a delay is part of its name, so that no table hides it."""
+    return "+".join(names) + (f" delay {delay}" if delay else "")
 
 
 def _detector(name: str, options: Mapping[str, Any], seed: int | None) -> DetectorSettings:

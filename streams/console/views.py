@@ -201,7 +201,7 @@ def _points(
 
 
 def timeline(service: Service, alarm_id: str, zone: str) -> list[dict[str, str]]:
-    """Transitions, operators' actions and deliveries of an alarm, the newest first."""
+    """Transitions, operators' actions and deliveries of an alarm, and its episodes as settled, the newest first."""
     with service.history.cursor() as cursor:
         transitions = cursor.execute(
             "SELECT epoch_ns(time), kind, severity FROM alarm_transitions WHERE alarm_id = ? "
@@ -218,7 +218,14 @@ def timeline(service: Service, alarm_id: str, zone: str) -> list[dict[str, str]]
             "ORDER BY transition_seq DESC LIMIT 100",
             [alarm_id],
         ).fetchall()
+        redrawn = cursor.execute(
+            "SELECT epoch_ns(ended), epoch_ns(settled_started), epoch_ns(settled_ended) FROM episodes "
+            "WHERE alarm_id = ? AND settled_started IS NOT NULL ORDER BY ended DESC LIMIT 100",
+            [alarm_id],
+        ).fetchall()
     found = [(time, "alarm", f"{kind}, {severity}") for time, kind, severity in transitions]
+    for time, first, last in redrawn:
+        found.append((time, "in hindsight", f"odd from {clock(first, zone)} to {clock(last, zone)}"))
     for time, kind, operator, comment, label in actions:
         text = f"{kind} {label or ''}".strip() + f" by {operator}" + (f": {comment}" if comment else "")
         found.append((time, "operator", text))

@@ -92,6 +92,9 @@ QUERIES = {
         JOIN series r USING (stream_id, series)""",
     "rollups": """SELECT s.name, r.asset, u.channel, epoch_ns(u.minute), u.count, u.low, u.high, u.mean,
         u.lowest_p_value FROM rollups u JOIN streams s USING (stream_id) JOIN series r USING (stream_id, series)""",
+    "delayed_scores": """SELECT s.name, r.asset, epoch_ns(d.time), d.delay, d.score, d.level FROM delayed_scores d
+        JOIN streams s USING (stream_id) JOIN series r USING (stream_id, series)""",
+    "episodes": "SELECT * FROM episodes",
     "transitions": "SELECT * FROM alarm_transitions",
     "outbox": "SELECT webhook_id, endpoint, alarm_id, transition_seq, event_type, body FROM outbox",
     "dead_letters": "SELECT topic, partition, record_offset, reason, detail, payload FROM dead_letters",

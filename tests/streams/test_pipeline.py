@@ -104,6 +104,65 @@ def test_dying_anywhere_changes_nothing(values, expected, tmp_path_factory, whic
     assert found == expected[which]
 
 
+SETTLED = [
+    {"streams": [stream(detectors=[{"name": "patchbank", "options": {"ring_rows": 100}}], history={"keep": keep})]}
+    for keep in ("full", "notable")
+]
+
+
+@pytest.fixture(scope="module")
+def redrawn(tmp_path_factory):
+    """A recording that goes on until the settled scores of its alarms are there, and what is stored of it."""
+    values, folder = messages(rows=600), tmp_path_factory.mktemp("settled")
+    paths = [folder / f"{i}.duckdb" for i in range(len(SETTLED))]
+    return values, paths, [undisturbed(path, values, **one) for path, one in zip(paths, SETTLED, strict=True)]
+
+
+def test_an_episode_is_drawn_anew_when_its_settled_scores_are_there(redrawn):
+    _, paths, found = redrawn
+    assert found[0]["transitions"] == found[1]["transitions"]
+    assert found[0]["episodes"] == found[1]["episodes"], "what is kept is enough"
+    assert 0 < len(found[1]["delayed_scores"]) < len(found[0]["delayed_scores"])
+    with History(paths[0]) as history, history.cursor() as cursor:
+        episodes = cursor.execute(
+            "SELECT asset, epoch_ns(started), epoch_ns(ended), epoch_ns(settled_started), epoch_ns(settled_ended) "
+            "FROM episodes ORDER BY ALL"
+        ).fetchall()
+        settled = cursor.execute(
+            "SELECT asset, epoch_ns(time), score, level FROM delayed_scores JOIN series USING (stream_id, series) "
+            "WHERE delay = 95 ORDER BY time"
+        ).fetchall()
+    assert len(episodes) >= 2
+    for asset, started, ended, settled_started, settled_ended in episodes:
+        own = [(t, s, u) for a, t, s, u in settled if a == asset and started - 95 * 10**9 <= t <= ended]
+        peak, level = max(s for _, s, _ in own), own[0][2]
+        above = [t for t, s, _ in own if s > level + (peak - level) / 2]
+        assert (settled_started, settled_ended) == (above[0], above[-1])
+        # The planted fault of 20 rows lies inside.
+        fault = (START + 1000 * (280 + 10 * int(asset[-1]))) * 10**6
+        assert settled_started <= fault
+        assert settled_ended >= fault + 19 * 10**9
+
+
+def test_what_is_kept_of_notable_rows_comes_with_what_was_said_later(redrawn):
+    _, paths, _ = redrawn
+    with History(paths[1]) as history, history.cursor() as cursor:
+        lacking = cursor.execute(
+            "SELECT count(*) FROM samples WHERE p_value <= 0.001 AND (stream_id, series, time) NOT IN "
+            "(SELECT (stream_id, series, time) FROM delayed_scores WHERE delay = 95)"
+        ).fetchall()
+    assert lacking == [(0,)]
+
+
+@pytest.mark.parametrize("which", range(len(SETTLED)))
+@profile(max_examples=8)
+@given(data=st.data())
+def test_dying_anywhere_changes_nothing_of_what_is_said_later(redrawn, tmp_path_factory, which, data):
+    values, _, expected = redrawn
+    path = tmp_path_factory.mktemp("lives") / "h.duckdb"
+    assert lives(path, values, data, "plant", SETTLED[which], 550) == expected[which]
+
+
 def test_partitions_are_kept_apart(values, tmp_path):
     good = messages(assets=2)
     odd, even = [v for v in good if b"pump-1" in v], [v for v in good if b"pump-0" in v]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from streams.kernels import NO_MINUTE, roll_up, select_notable
+from streams.kernels import NO_MINUTE, roll_up, select_delayed, select_notable
 
 MINUTE = 60
 
@@ -97,3 +97,38 @@ def test_notable_rows_equal_the_plain_rule(rows, around, capacity):
                 remembered = [*remembered, i][-around:] if around else []
     assert sorted(found) == sorted(expected)
     assert pa.array(found).null_count == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["quiet", "odd", "alarm"])), max_size=60), st.integers(0, 60)
+)
+def test_delayed_scores_of_notable_rows_and_of_alarms_are_kept(rows, cut):
+    delays, slots, n = (2, 5), 6, len(rows)
+    series = np.array([r[0] for r in rows], np.int32)
+    on = np.array([r[1] == "alarm" for r in rows], np.bool_)
+    p = np.array([0.0001 if r[1] == "odd" else np.nan for r in rows])
+    came, about, late = [], [], []
+    for i in range(n):
+        own = [j for j in range(i + 1) if series[j] == series[i]]
+        for delay in delays:
+            if len(own) > delay:
+                came.append(i)
+                about.append(own[-1 - delay])
+                late.append(delay)
+    came, late = np.array(came, np.int64), np.array(late, np.int16)
+    marks, seen, after = np.zeros((2, slots), np.bool_), np.zeros(2, np.int64), np.zeros(2, np.int64)
+    keep = np.zeros(len(came), np.bool_)
+    cut = min(cut, n)
+    for start, stop in ((0, cut), (cut, n)):
+        part = (came >= start) & (came < stop)
+        kept = np.zeros(np.count_nonzero(part), np.bool_)
+        select_delayed(
+            series[start:stop], p[start:stop], on[start:stop], 0.001, came[part] - start, late[part], marks, seen,
+            after, kept,
+        )  # fmt: skip
+        keep[part] = kept
+
+    for i, j, found in zip(came.tolist(), about, keep.tolist(), strict=True):
+        own = np.flatnonzero(series[: i + 1] == series[i])
+        in_alarm = on[own[-1 - slots :]].any()
+        assert found == (on[j] or p[j] <= 0.001 or in_alarm)

@@ -16,6 +16,7 @@ from connectors.sources.kafka import KafkaSource
 from connectors.sources.memory import MemorySource
 from connectors.webhooks import WebhookReceiver
 from streams.configuration import Configuration
+from streams.console.views import timeline
 from streams.errors import StreamsError
 from streams.http import HttpServer, create_application
 from streams.service import Service
@@ -208,6 +209,29 @@ def test_http_tells_health_metrics_and_alarms(served, values):
     assert client.get("/api/v1/status").json()["streams"]["pumps"]["accepted"] == len(values)
     with pytest.raises(StreamsError, match=r"choose another http\.port"):
         HttpServer(create_application(service), "127.0.0.1", server.port)
+
+
+def test_where_an_episode_began_by_its_settled_scores_is_told(tmp_path):
+    path = tmp_path / "h.duckdb"
+    detector = {"name": "patchbank", "options": {"ring_rows": 100}}
+    with History(path) as history:
+        settings = Configuration.model_validate(document(path, streams=[stream(detectors=[detector])]))
+        service = Service(settings, MemorySource({"plant": messages(rows=600, assets=1)}), history)
+        service.start()
+        assert service.wait(60)
+        server = HttpServer(create_application(service), "127.0.0.1", 0)
+        server.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+            episodes = client.get("/api/v1/episodes").json()
+            alarm = client.get(f"/api/v1/alarms/{episodes[0]['alarm_id']}").json()
+        server.stop()
+        told = timeline(service, episodes[0]["alarm_id"], "UTC")
+
+    drawn = {one["episode_id"]: (one["settled_started"], one["settled_ended"]) for one in episodes}
+    # The fault is in rows 280 to 299; the recording begins at 15:06:40.
+    assert any(first <= "2025-06-15T15:11:20" and last >= "2025-06-15T15:11:39" for first, last in drawn.values())
+    assert {one["episode_id"]: (one["settled_started"], one["settled_ended"]) for one in alarm["episodes"]} == drawn
+    assert sum(one["what"] == "in hindsight" for one in told) == len(drawn)
 
 
 def test_readiness_names_a_source_that_is_away(tmp_path, make_topic):

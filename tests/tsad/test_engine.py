@@ -170,6 +170,52 @@ def test_results_do_not_depend_on_batches_or_on_a_restart(detectors, data):
         for left, right in zip(per_series(expected, of), per_series(found, of), strict=True):
             np.testing.assert_array_equal(left, right)
     assert sorted(map(repr, expected[0].transitions)) == sorted(repr(t) for o in found for t in o.transitions)
+    assert said_later(expected) == said_later(found)
+    assert bool(said_later(expected)) == (detectors == ["auto"])
+
+
+def said_later(outputs):
+    """What is said later of rows, and with the row of which time it came; by series, time and delay."""
+    found = []
+    for output in outputs:
+        later = output.delayed
+        if later is not None:
+            came = output.rows.times[later.rows]
+            assert (output.rows.series[later.rows] == later.series).all()
+            found += zip(
+                later.series.tolist(), later.times.tolist(), later.delays.tolist(), map(repr, later.scores.tolist()),
+                later.levels.tolist(), came.tolist(), strict=True,
+            )  # fmt: skip
+    return sorted(found)
+
+
+def test_more_is_said_of_a_row_when_the_rows_behind_it_are_known():
+    values = recording(460, 2)
+    output = engine(2, detectors=["patchbank"]).process(observations(values))
+    later = output.delayed
+    rows = (later.times - 10**18) // SECOND
+    came = (output.rows.times[later.rows] - 10**18) // SECOND
+    np.testing.assert_array_equal(came - rows, later.delays)
+    for series in (0, 1):
+        for delay in (16, 95):
+            own = (later.series == series) & (later.delays == delay)
+            # From the first row behind the training part to the last of which the delay is over.
+            assert rows[own].tolist() == list(range(200, 460 - delay))
+            assert len(set(later.levels[own].tolist())) == 1
+            assert 0.5 < later.levels[own][0] < 4
+    # The planted fault of rows 400 to 430 is known as a whole only later: its delayed scores are those of its own rows.
+    early = (later.series == 1) & (later.delays == 16)
+    assert 400 <= rows[early][np.nanargmax(later.scores[early])] <= 430
+    alone = engine(2, detectors=["patchbank"], settled=False).process(observations(values))
+    assert alone.delayed is None
+    np.testing.assert_array_equal(alone.verdict, output.verdict)
+    assert engine(2, detectors=["patchbank", "robust"]).delays == ()
+
+
+def test_nothing_more_is_said_of_rows_that_another_watched():
+    output = engine(1, detectors=["patchbank"]).process(observations(recording(360, 1)))
+    assert ((output.rows.flags & RowFlag.EARLY) != 0).any()
+    assert (output.delayed.times - 10**18).min() == 200 * SECOND
 
 
 def test_one_series_does_not_know_the_others():

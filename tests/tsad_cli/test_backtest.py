@@ -90,6 +90,8 @@ def test_a_failed_cell_has_exit_code_one(recording, monkeypatch):
         (["--dataset", "nowhere"], "neither a known data set"),
         (["--dataset", "FILE", "--detector", "deep"], "there is no detector 'deep'"),
         (["--dataset", "FILE", "--mode", "half"], "choose causal or full"),
+        (["--dataset", "FILE", "--delay", "late"], "--delay 'late' is no number of rows"),
+        (["--dataset", "FILE", "--detector", "robust", "--delay", "settled"], "robust says all of a row at once"),
         (["--dataset", "FILE", "--backend", "slurm"], "choose one of loky, threading, ray, dask"),
         (["--dataset", "FILE", "--threshold", "best"], "is not a rule"),
         (["--dataset", "FILE", "--rows", "all"], "rows all needs mode full"),

@@ -110,7 +110,7 @@ RECORDINGS = {
 
 
 def daemon(bootstrap, topic, settings, path, expected, deadline=120):
-    """Let a whole service consume the topic; returns the open history's rows and transitions by stream."""
+    """Let a whole service consume the topic; returns rows, delayed scores and transitions of its history by stream."""
     configuration = Configuration(
         source=KafkaSourceSettings(kind="kafka", bootstrap=(bootstrap,)),
         streams=tuple(
@@ -135,11 +135,16 @@ def daemon(bootstrap, topic, settings, path, expected, deadline=120):
         service.stop()
         assert service.wait(60)
         cursor = history.cursor()
-        rows, transitions = {}, {}
+        rows, later, transitions = {}, {}, {}
         for one in settings:
             rows[one.name] = cursor.execute(
                 """SELECT epoch_ns(time) AS time, "values", flags, scores, verdict, p_value, threshold, alarm, reason
                 FROM samples JOIN streams USING (stream_id) WHERE name = ? AND flags & 8 = 0 ORDER BY time""",
+                [one.name],
+            ).fetchall()
+            later[one.name] = cursor.execute(
+                """SELECT delay, epoch_ns(time), score FROM delayed_scores JOIN streams USING (stream_id)
+                WHERE name = ? AND score IS NOT NULL ORDER BY ALL""",
                 [one.name],
             ).fetchall()
             transitions[one.name] = cursor.execute(
@@ -148,7 +153,7 @@ def daemon(bootstrap, topic, settings, path, expected, deadline=120):
                 FROM alarm_transitions WHERE stream = ? ORDER BY alarm_id, transition_seq""",
                 [one.name],
             ).fetchall()
-        return rows, transitions
+        return rows, later, transitions
 
 
 def reals(column):
@@ -170,7 +175,7 @@ def test_the_daemon_stores_what_the_backtest_says(name, kafka_bootstrap, make_to
     settings.append(settings[0].model_copy(update={"name": "sensors", "sensors": close}))
     topic = make_topic(kafka_bootstrap)
     produce(kafka_bootstrap, topic, [(0, value) for value in sent])
-    stored, alarms = daemon(kafka_bootstrap, topic, settings, tmp_path / "history.duckdb", len(sent))
+    stored, later, alarms = daemon(kafka_bootstrap, topic, settings, tmp_path / "history.duckdb", len(sent))
 
     raised, masked = 0, False
     for one in settings:
@@ -186,6 +191,13 @@ def test_the_daemon_stores_what_the_backtest_says(name, kafka_bootstrap, make_to
         np.testing.assert_array_equal(reals(p_values), run.p_values)
         np.testing.assert_array_equal(reals(thresholds), run.thresholds)
         np.testing.assert_array_equal(on, run.on)
+        assert later[one.name] == [
+            (delay, time, score)
+            for delay, said in sorted(run.later.items())
+            for time, score in zip(run.times.tolist(), said.tolist(), strict=True)
+            if not np.isnan(score)
+        ]
+        assert bool(later[one.name]) == (one.name == "auto")
         assert alarms[one.name] == [
             (
                 t.alarm_id, t.episode_id, t.transition_seq, t.kind, t.stream, t.asset, t.state, t.previous_state,

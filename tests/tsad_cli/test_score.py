@@ -79,6 +79,24 @@ def test_scores_are_those_of_a_backtest(files, detector):
     assert found["valid"].to_list() == np.isfinite(run.test_scores).tolist()
 
 
+@pytest.mark.parametrize("delay", ["16", "settled"])
+def test_rows_are_scored_when_more_is_known_of_them(files, delay):
+    fit = ("--detector", "patchbank", "--train", files.train)
+    ok("score", *fit, "--input", files.test, "--out", files.out)
+    at_once = files.scores()
+    ok("score", *fit, "--input", files.test, "--out", files.out, "--delay", delay)
+    later = files.scores()
+    ok("fit", *fit, "--out", files.folder / "model")
+    model = files.folder / "model"
+    ok("score", "--model", model, "--input", files.test, "--out", files.out, "--delay", delay)
+
+    rows = 16 if delay == "16" else 95
+    assert later["p_value"].equals(at_once["p_value"])
+    assert (later["score"] != at_once["score"])[:-rows].all()
+    assert later["score"][-16:].equals(at_once["score"][-16:])
+    assert files.scores()["score"].equals(later["score"])
+
+
 def incomplete(whole):
     """The last training row waits for a value, and later rows lack some."""
     flow = whole["flow"].to_list()
@@ -201,6 +219,8 @@ def test_json_tells_the_oddest_row(files):
         (["--train-fraction", "0.05"], "warm-up needs"),
         (["--train", "{train}", "--detector", "robust+poly", "--mode", "full"], "no calibration to combine by"),
         (["--train", "{train}", "--mode", "full", "--contributions"], "needs mode causal"),
+        (["--train", "{train}", "--mode", "full", "--delay", "16"], "--delay 16 needs mode causal"),
+        (["--train", "{train}", "--detector", "robust", "--delay", "settled"], "robust says all of a row at once"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_told_in_one_sentence(files, arguments, message):

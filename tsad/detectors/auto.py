@@ -9,6 +9,7 @@ import numpy.typing as npt
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.patchbank import PatchBankDetector
 from tsad.detectors.sub_pca import SubPcaDetector
+from tsad.kernels.delayed import earlier_values
 from tsad.observations import RowBatch
 from tsad.series_arrays import Field, SeriesArrays
 
@@ -28,7 +29,8 @@ class AutoDetector(Detector):
 
     They fail on different things: `patchbank` knows shapes and is slow on what is sudden and on one odd channel among
     many, `sub-pca` knows which channels belong together and sees the newest row by itself. A score of 1 is what either
-    exceeds in one of a hundred rows of training. Where one cannot say, the other speaks alone, in the same units.
+    exceeds in one of a hundred rows of training. Where one cannot say, the other speaks alone, in the same units. At a
+    delay `patchbank` is averaged, in units of its own at that delay, with what `sub-pca` said of the row at once.
 
     Source: the rule that further members enter as ratios to their own 0.99 quantile is this project's
     (docs/detectors.md); it keeps magnitudes, which averages of ranks lose.
@@ -42,7 +44,17 @@ class AutoDetector(Detector):
     def __init__(self) -> None:
         self._members: tuple[Detector, ...] = (PatchBankDetector(ring_rows=_RING_ROWS), SubPcaDetector())
         self._weights = np.array([_PATCHBANK_WEIGHT, _SUB_PCA_WEIGHT])
-        self._arrays = SeriesArrays({"usual": Field(np.float64, 1, (len(self._members),), fitted=True)})
+        self._asked: tuple[int, ...] = ()
+        delays = self.delays
+        self._arrays = SeriesArrays(
+            {
+                "usual": Field(np.float64, 1, (len(self._members),), fitted=True),
+                "delayed_usual": Field(np.float64, 1, (len(delays),), fitted=True),
+                # Ratios of `sub-pca` to the newest rows, which delayed scores come back to.
+                "recent": Field(np.float64, np.nan, (max(delays) + 1,)),
+                "seen": Field(np.int64),
+            }
+        )
 
     @property
     def window(self) -> int:
@@ -54,6 +66,16 @@ class AutoDetector(Detector):
         """Rows that `fit` needs at least."""
         return max(member.min_train for member in self._members)
 
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Rows after which `patchbank` says more of a row; `sub-pca` stands by what it said."""
+        return self._members[0].delays
+
+    def give_delayed(self) -> None:
+        """Give the scores at `delays` too; see `Detector.give_delayed`."""
+        self._asked = self.delays
+        self._members[0].give_delayed()
+
     def reserve(self, n_series: int, n_channels: int) -> None:
         """Have room for `n_series` series of up to `n_channels` channels."""
         self._arrays.reserve(n_series)
@@ -62,15 +84,30 @@ class AutoDetector(Detector):
 
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Have every member learn; see `Detector.fit`."""
+        return self.fit_with_delays(series, train, times)[0]
+
+    def fit_with_delays(
+        self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Have every member learn; see `Detector.fit_with_delays`."""
         self._arrays.reserve(series + 1)
-        scores = np.stack([member.fit(series, train, times) for member in self._members])
-        usual = _usual(scores)
-        self._arrays.usual[series] = usual
-        joint = np.asarray(self._weights @ (scores / usual[:, None]) / self._weights.sum())
+        a = self._arrays
+        first, delayed = self._members[0].fit_with_delays(series, train, times)
+        scores = np.stack([first, self._members[1].fit(series, train, times)])
+        a.usual[series] = _usual(scores)
+        a.delayed_usual[series] = _usual(delayed.T)
+        a.recent[series], a.seen[series] = np.nan, 0
+        ratios = scores / a.usual[series][:, None]
+        later = [self._joint(np.stack([said, ratios[1]])) for said in (delayed / a.delayed_usual[series]).T]
+        return self._joint(ratios), np.stack(later, axis=1)
+
+    def _joint(self, ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The average of the members' ratios in training, float64[t]."""
+        joint = np.asarray(self._weights @ ratios / self._weights.sum())
         # Where only one of them speaks the average has another distribution: such rows calibrate only if they must.
         if np.count_nonzero(~np.isnan(joint)) >= _LEAST_JOINT_ROWS:
             return joint
-        total, whole = self._average(scores / usual[:, None])
+        total, whole = self._average(ratios)
         return np.where(whole > 0, total / np.maximum(whole, 1.0), np.nan)
 
     def choices(self, series: int) -> tuple[str, ...]:
@@ -89,7 +126,7 @@ class AutoDetector(Detector):
         ratios = np.stack([s.score for s in said]) / self._arrays.usual[rows.series].T
         total, whole = self._average(ratios)
         weighted = np.nan_to_num(ratios) * self._weights[:, None]
-        out = Scores.empty(len(rows), rows.values.shape[1])
+        out = Scores.empty(len(rows), rows.values.shape[1], len(self._asked))
         # `sub-pca` takes what is missing for its mean; a row or window without values is no opinion of its own.
         speaks = (whole > 0) & (said[0].reason != Unscored.VALUES_MISSING)
         out.score[speaks] = total[speaks] / whole[speaks]
@@ -100,6 +137,16 @@ class AutoDetector(Detector):
         leads = share[1] > share[0]
         for name in ("expected", "lower", "upper"):
             getattr(out, name)[:] = np.where(leads[:, None], getattr(said[1], name), getattr(said[0], name))
+        if said[0].delayed is not None and out.delayed is not None:
+            own = np.where(said[0].reason != Unscored.VALUES_MISSING, ratios[1], np.nan)
+            a = self._arrays
+            earlier = np.empty_like(out.delayed)
+            earlier_values(rows.series, own, np.array(self._asked, np.int64), a.recent, a.seen, np.nan, earlier)
+            for k in range(len(self._asked)):
+                total, whole = self._average(
+                    np.stack([said[0].delayed[:, k] / a.delayed_usual[rows.series, k], earlier[:, k]])
+                )
+                out.delayed[whole > 0, k] = total[whole > 0] / whole[whole > 0]
         return out
 
     def score_all(

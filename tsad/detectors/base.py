@@ -44,6 +44,10 @@ class Scores:
     nearest
         int64[m], where the detector compares with the past: the event time of the nearest normal window's newest row;
         0 where it does not.
+    delayed
+        float64[m, k], where the detector was asked for `Detector.delays`, of which there are k: ``delayed[i, j]`` is
+        the score of the row ``delays[j]`` rows before row i in its series, NaN where it cannot say; None where it was
+        not asked.
     """
 
     score: npt.NDArray[np.float64]
@@ -53,13 +57,16 @@ class Scores:
     lower: npt.NDArray[np.float32]
     upper: npt.NDArray[np.float32]
     nearest: npt.NDArray[np.int64] | None = None
+    delayed: npt.NDArray[np.float64] | None = None
 
     @classmethod
-    def empty(cls, m: int, c: int) -> "Scores":
-        """Scores of `m` rows that say nothing yet."""
+    def empty(cls, m: int, c: int, delays: int = 0) -> "Scores":
+        """Scores of `m` rows of `c` channels that say nothing yet, and at so many delays."""
         expected, lower, upper = (np.full((m, c), np.nan, np.float32) for _ in range(3))
         shares = np.zeros((m, c), np.float32)
-        return cls(np.full(m, np.nan), np.zeros(m, np.uint8), shares, expected, lower, upper, np.zeros(m, np.int64))
+        delayed = np.full((m, delays), np.nan) if delays else None
+        nearest = np.zeros(m, np.int64)
+        return cls(np.full(m, np.nan), np.zeros(m, np.uint8), shares, expected, lower, upper, nearest, delayed)
 
 
 class Detector(ABC):
@@ -89,6 +96,17 @@ class Detector(ABC):
     def min_train(self) -> int:
         """Rows that `fit` needs at least."""
 
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Rows after which the detector can say more of a row, rising; the last is when all is said. Most say no more.
+
+        Scores at a delay have units of their own: each is measured by scores at the same delay in training.
+        """
+        return ()
+
+    def give_delayed(self) -> None:  # noqa: B027 - most say all at once
+        """Give the scores at `delays` too, from now on; called before the first fit, or never."""
+
     @abstractmethod
     def reserve(self, n_series: int, n_channels: int) -> None:
         """Have room for `n_series` series of up to `n_channels` channels."""
@@ -116,6 +134,18 @@ class Detector(ABC):
         NotEnoughDataError
             Fewer than `min_train` usable rows.
         """
+
+    def fit_with_delays(
+        self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Learn as `fit` does.
+
+        Returns
+        -------
+        float64[t], float64[t, k]
+            What `fit` returns, and honest scores of the same rows at the k `delays`; NaN where it cannot say.
+        """
+        return self.fit(series, train, times), np.empty((len(train), 0))
 
     @abstractmethod
     def score(self, rows: RowBatch) -> Scores:

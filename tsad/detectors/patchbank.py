@@ -8,9 +8,20 @@ import numpy.typing as npt
 
 from tsad.detectors.base import Detector, Scores
 from tsad.errors import NotEnoughDataError
-from tsad.kernels.patchbank_rows import BRIDGED_STEPS, phase_of, score_bank_rows, score_rows
+from tsad.kernels.patchbank_rows import phase_of, score_bank_rows, score_rows
 from tsad.observations import RowBatch, RowFlag
-from tsad.patch_scaling import PatchScaling, Units, fit_patch_scaling
+from tsad.patch_learning import (
+    channel_usual,
+    covering,
+    described_choices,
+    found_breaks,
+    good_windows,
+    scaled_bank,
+    settled_scores,
+    usual_score,
+    window_means,
+)
+from tsad.patch_scaling import Units, fit_patch_scaling
 from tsad.periods import shared_period
 from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays
 
@@ -21,10 +32,7 @@ SamePhase = Literal["auto", "never"]
 _HELD_TWICE = (
     "history", "history_means", "history_good", "history_phase", "history_kept", "history_times", "absent"
 )  # fmt: skip
-_QUANTILE = 0.99
-_LEAST_CHANNEL_SHARE = 0.25
-_LEAST_USUAL = 1e-6
-_LEAST_USUAL_SHARE = 1e-3
+_BAND_QUANTILE = 0.99
 _SHORTEST = 8
 _LEAST_ROWS = 32
 
@@ -44,6 +52,20 @@ _MEMBERS = (
     _Member(96, centred=True, univariate=True),
 )
 _WIDTHS = (8, 32, 96)
+_EARLY_DELAY = 16
+_IMMEDIATE, _EARLY, _EVEN = range(3)
+"""How residuals are weighted: for the newest row, for that at the early delay, and all alike."""
+
+
+class _Learnt(NamedTuple):
+    """What a training part says of its last rows, the bank's; NaN where nothing can be said.
+
+    `windows`, float64[rows, members], are scores of the windows that end at each row; `ratios`, float64[rows, delays,
+    members], scores of each row in units of what is usual: the immediate one, then those of `PatchBankDetector.delays`.
+    """
+
+    windows: npt.NDArray[np.float64]
+    ratios: npt.NDArray[np.float64]
 
 
 class PatchBankDetector(Detector):
@@ -56,8 +78,8 @@ class PatchBankDetector(Detector):
     up. Taking the second distinct neighbour, one odd stretch in the training part does not hide the next one.
 
     The score of a row is that of the newest window, weighted towards its newest rows: among the windows that will
-    cover the row, this is what they are expected to say (delay 0). With hindsight the score of a row is the mean over
-    all windows that cover it.
+    cover the row, this is what they are expected to say. Sixteen rows later more of them are known, and the weights
+    move along. The settled score, and the score with hindsight, is the mean over all windows that cover the row.
 
     Sources: discords by window distances, E. Keogh, J. Lin and A. Fu, "HOT SAX", ICDM 2005; the growing bank, the
     distinct neighbour, the ratio calibration and the early score are this project's (docs/patchbank.md).
@@ -112,6 +134,7 @@ class PatchBankDetector(Detector):
         self._units = units
         self._same_phase = same_phase
         self._depth = ring_rows + max(_WIDTHS) + 1
+        self._asked: tuple[int, ...] = ()
         self._choices: dict[int, tuple[str, ...]] = {}
         self._member_width = np.array([_WIDTHS.index(m.width) for m in _MEMBERS], np.int64)
         self._member_centred = np.array([m.centred for m in _MEMBERS], np.bool_)
@@ -127,8 +150,8 @@ class PatchBankDetector(Detector):
                 "width_used": Field(np.bool_, 0, (k,), fitted=True),
                 "member_on": Field(np.bool_, 0, (n,), fitted=True),
                 "usual": Field(np.float64, 1, (n,), fitted=True),
-                "channel_usual": Field(np.float64, 1, (n, PER_CHANNEL), fitted=True),
-                "even_usual": Field(np.float64, 1, (n, PER_CHANNEL), fitted=True),
+                "delayed_usual": Field(np.float64, 1, (2, n), fitted=True),
+                "channel_usual": Field(np.float64, 1, (n, 3, PER_CHANNEL), fitted=True),
                 "period": Field(np.int64, fitted=True),
                 "epoch": Field(np.int64, fitted=True),
                 "step": Field(np.int64, 1, fitted=True),
@@ -151,6 +174,7 @@ class PatchBankDetector(Detector):
                 "history_phase": Field(np.int32, 0, (twice,)),
                 "history_good": Field(np.bool_, 0, (k, twice)),
                 "absent": Field(np.bool_, 0, (PER_CHANNEL, twice)),
+                "windows": Field(np.float64, np.nan, (n, max(self.delays) + 1)),
                 "gaps": Field(np.int64, 0, (k,)),
                 "newest": Field(np.int64),
                 "last": Field(np.int64),
@@ -168,29 +192,40 @@ class PatchBankDetector(Detector):
         """Rows that `fit` needs at least."""
         return _LEAST_ROWS
 
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Rows after which more is said of a row: early in its windows, and when all of them are there."""
+        return _EARLY_DELAY, max(_WIDTHS) - 1
+
+    def give_delayed(self) -> None:
+        """Give the scores at `delays` too; see `Detector.give_delayed`."""
+        self._asked = self.delays
+
     def reserve(self, n_series: int, n_channels: int) -> None:
         """Have room for `n_series` series of up to `n_channels` channels."""
         self._arrays.reserve(n_series, n_channels)
 
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Fill the bank, and judge every row of it against the rest; see `Detector.fit`."""
-        _, early = self._learn(series, train, times, delay=0)
-        on = self._arrays.member_on[series]
-        ratios = early[:, on] / self._arrays.usual[series, on]
-        scores = np.full(len(train), np.nan)
-        scores[len(train) - len(early) :] = ratios.sum(axis=1) if self._summed else ratios.max(axis=1)
-        return scores
+        return self.fit_with_delays(series, train, times)[0]
 
-    def _learn(
-        self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64], *, delay: int
+    def fit_with_delays(
+        self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Distances and early scores of the bank's rows, float64[n_bank, members], NaN where there is none."""
+        """Learn as `fit` does; see `Detector.fit_with_delays`."""
+        ratios = self._learn(series, train, times).ratios[:, :, self._arrays.member_on[series]]
+        scores = np.full((len(train), ratios.shape[1]), np.nan)
+        scores[len(train) - len(ratios) :] = ratios.sum(axis=2) if self._summed else ratios.max(axis=2)
+        return scores[:, 0], scores[:, 1:]
+
+    def _learn(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> _Learnt:
+        """Fill the bank; returns what is said of its rows."""
         usable = int(np.count_nonzero(~np.isnan(train).all(axis=1)))
         if usable < _LEAST_ROWS:
             raise NotEnoughDataError(f"patchbank needs {_LEAST_ROWS} rows with values, there are {usable}")
         kept, times = np.ascontiguousarray(train[-self._bank_rows :]), times[-self._bank_rows :]
         rows, channels = kept.shape
-        breaks = _breaks(times)
+        breaks = found_breaks(times)
         scaling = fit_patch_scaling(kept, self._units)
         period = 0 if scaling.shared or channels == 1 or self._same_phase == "never" else shared_period(kept)
         if period:
@@ -205,49 +240,56 @@ class PatchBankDetector(Detector):
             "absent", "gaps",
         ):  # fmt: skip
             getattr(a, name)[series] = 0
+        a.windows[series] = np.nan
         a.n_channels[series], a.n_bank[series] = channels, rows
         a.location[series, :channels], a.factor[series, :channels] = scaling.location, scaling.factor
         a.widths[series], a.centred_width[series] = widths, widths[-1]
         a.member_on[series], a.explaining[series] = on, explaining
         a.width_used[series] = used = np.isin(np.arange(len(_WIDTHS)), self._member_width[on])
-        self._choices[series] = _choices(rows, widths[used], scaling, period)
+        self._choices[series] = described_choices(rows, widths[used], scaling, period, max(_WIDTHS))
         step = int(np.median(np.diff(times)))
         a.period[series], a.epoch[series], a.step[series] = period, times[0], step
         a.bank_phase[series, :rows] = [phase_of(time, times[0], step, period) for time in times] if period else 0
-        bank = _scaled(kept, scaling.location, scaling.factor, breaks)
+        bank = scaled_bank(kept, scaling.location, scaling.factor, breaks)
         a.bank[series, :channels, :rows] = bank.T
-        a.bank_means[series, :channels, :rows] = _means(bank, int(widths[-1])).T
+        a.bank_means[series, :channels, :rows] = window_means(bank, int(widths[-1])).T
         for k, width in enumerate(widths):
-            a.bank_good[series, k, :rows] = _good(kept[:, scaling.factor != 0], breaks, int(width))
+            a.bank_good[series, k, :rows] = good_windows(kept[:, scaling.factor != 0], breaks, int(width))
         a.bank_kept[series], a.bank_times[series, :rows], a.clean[series] = a.bank_good[series], times, rows
-        nearest, early = (np.full((rows, len(_MEMBERS)), np.nan) for _ in range(2))
+        nearest, early = (np.full(shape, np.nan) for shape in ((rows, len(_MEMBERS)), (rows, len(_MEMBERS), 3)))
         residuals = np.full((rows, channels), np.nan)
-        parts_shape = (rows if period else 0, len(_MEMBERS), channels)
-        early_parts, even_parts = np.full(parts_shape, np.nan), np.full(parts_shape, np.nan)
+        parts = np.full((rows if period else 0, len(_MEMBERS), 3, channels), np.nan)
         run = score_bank_rows(
             kept, breaks, scaling.location, scaling.factor, widths, used, self._member_width, self._member_centred,
-            int(widths[-1]), self._order, self._ring, self._depth, delay, period, a.bank[series, :channels, :rows],
-            a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows], a.bank_phase[series, :rows],
-            a.history[series], a.history_phase[series], a.absent[series], a.history_good[series],
-            a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows], a.ring_sums[series], nearest, early,
-            early_parts, even_parts, residuals, explaining,
+            int(widths[-1]), self._order, self._ring, self._depth, _delays_of_early_scores(), period,
+            a.bank[series, :channels, :rows], a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows],
+            a.bank_phase[series, :rows], a.history[series], a.history_phase[series], a.absent[series],
+            a.history_good[series], a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows],
+            a.ring_sums[series], nearest, early, parts, residuals, explaining,
         )  # fmt: skip
         if period:
-            for usual, parts, summed in (
-                (a.channel_usual, early_parts, early),
-                (a.even_usual, even_parts, nearest),
-            ):
-                for m in np.flatnonzero(on):
-                    usual[series, m, :channels] = _channel_usual(parts[:, m], scaling.weight)
-                    summed[:, m] = (parts[:, m] / usual[series, m, :channels]).sum(axis=1)
+            for m in np.flatnonzero(on):
+                for k in (_IMMEDIATE, _EARLY, _EVEN):
+                    a.channel_usual[series, m, k, :channels] = channel_usual(parts[:, m, k], scaling.weight)
+                early[:, m] = (parts[:, m] / a.channel_usual[series, m, :, :channels]).sum(axis=2)
+            nearest = early[:, :, _EVEN]
         a.newest[series], a.last[series], a.run[series] = rows - 1, times[-1], run
         size = float(np.sqrt(np.mean(bank.astype(np.float64) ** 2) * channels))
+        ratios = np.full((rows, 1 + len(self.delays), len(_MEMBERS)), np.nan)
         for m in np.flatnonzero(on):
-            a.usual[series, m] = _usual(early[:, m], size)
+            a.usual[series, m] = usual_score(early[:, m, _IMMEDIATE], size)
+            ratios[:, 0, m] = early[:, m, _IMMEDIATE] / a.usual[series, m]
+            width = int(widths[self._member_width[m]])
+            for k, delay in enumerate(self.delays):
+                said = settled_scores(nearest[:, m], width)
+                if delay < width - 1:
+                    said = np.concatenate([early[delay:, m, _EARLY], np.full(delay, np.nan)])
+                a.delayed_usual[series, k, m] = usual_score(said, size)
+                ratios[:, 1 + k, m] = said / a.delayed_usual[series, k, m]
         for c in range(channels):
             known = residuals[:, c][~np.isnan(residuals[:, c])]
-            a.band[series, c] = np.quantile(known, _QUANTILE) if known.size else 0.0
-        return nearest, early
+            a.band[series, c] = np.quantile(known, _BAND_QUANTILE) if known.size else 0.0
+        return _Learnt(nearest, ratios)
 
     def exclude(self, series: int, start: int, end: int) -> int:
         """Take the windows over a bad period out of bank and ring; see `Detector.exclude`."""
@@ -258,9 +300,9 @@ class PatchBankDetector(Detector):
         ring = a.history_times[series, numbers % self._depth]
         inside, inside_ring = ((t >= start) & (t <= end) for t in (bank, ring))
         for k, width in enumerate(a.widths[series].tolist()):
-            touched = np.flatnonzero(_covered(inside, width) & a.bank_kept[series, k, :rows])
+            touched = np.flatnonzero(covering(inside, width) & a.bank_kept[series, k, :rows])
             a.bank_kept[series, k, touched] = False
-            at = numbers[_covered(inside_ring, width)] % self._depth
+            at = numbers[covering(inside_ring, width)] % self._depth
             changed += len(touched) + int(np.count_nonzero(a.history_kept[series, k, at]))
             for place in (at, at + self._depth):
                 a.history_kept[series, k, place] = False
@@ -296,21 +338,22 @@ class PatchBankDetector(Detector):
         scores, _ = self._score(rows, with_nearest=False)
         return scores
 
-    def _score(self, rows: RowBatch, *, with_nearest: bool, delay: int = 0) -> tuple[Scores, npt.NDArray[np.float64]]:
-        """Scores of the rows `delay` behind each, and the distances of the windows that end at them."""
+    def _score(self, rows: RowBatch, *, with_nearest: bool) -> tuple[Scores, npt.NDArray[np.float64]]:
+        """Scores of rows, and of the windows that end at them."""
         a = self._arrays
-        out = Scores.empty(len(rows), rows.values.shape[1])
+        out = Scores.empty(len(rows), rows.values.shape[1], len(self._asked))
         nearest = np.full((len(rows) if with_nearest else 0, len(_MEMBERS)), np.nan)
+        early = _delays_of_early_scores()
         score_rows(
             rows.series, rows.times, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest,
             a.last, a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred,
-            a.member_on,
-            a.centred_width, a.usual, a.channel_usual, a.even_usual, self._order, self._summed, self._ring, self._depth,
-            delay, a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_means, a.bank_phase, a.history,
-            a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums, a.band,
-            (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times, a.history_kept,
-            a.clean, out.score, out.reason, out.contributions, out.expected, out.lower, out.upper, nearest,
-            out.nearest,
+            a.member_on, a.centred_width, a.usual, a.channel_usual, a.delayed_usual, self._order, self._summed,
+            self._ring, self._depth, early if with_nearest or self._asked else early[:1],
+            np.array(self._asked, np.int64), a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_means,
+            a.bank_phase, a.history, a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums,
+            a.ring_sums, a.band, (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times,
+            a.history_kept, a.clean, a.windows, out.score, out.reason, out.contributions, out.expected, out.lower,
+            out.upper, nearest, out.nearest, np.empty((len(rows), 0)) if out.delayed is None else out.delayed,
         )  # fmt: skip
         return out, nearest
 
@@ -324,21 +367,18 @@ class PatchBankDetector(Detector):
             clean_training=not self._summed, units=self._units, same_phase=self._same_phase,
         )  # fmt: skip
         one.reserve(1, values.shape[1])
-        prefix, _ = one._learn(0, values[:learnt], times[:learnt], delay=0)
+        prefix = one._learn(0, values[:learnt], times[:learnt]).windows
         rest = values[learnt:]
         zeros = np.zeros(len(rest), np.int64)
-        flags = _breaks(times)[learnt:].astype(np.uint8) * np.uint8(RowFlag.BREAK)
+        flags = found_breaks(times)[learnt:].astype(np.uint8) * np.uint8(RowFlag.BREAK)
         rows = RowBatch(zeros.astype(np.int32), times[learnt:], rest, flags, zeros.astype(np.int32), zeros)
         _, nearest = one._score(rows, with_nearest=True)
         a = one._arrays
-        size = float(np.sqrt(np.mean(a.bank[0].astype(np.float64) ** 2) * values.shape[1]))
         ratios = []
         for m in np.flatnonzero(a.member_on[0]):
-            width = int(a.widths[0, self._member_width[m]])
             windows = np.concatenate([np.full(learnt - len(prefix), np.nan), prefix[:, m], nearest[:, m]])
-            settled = _settled(windows, width)
-            inside = _settled(windows[:learnt], width)
-            ratios.append(settled / _usual(inside, size))
+            settled = settled_scores(windows, int(a.widths[0, self._member_width[m]]))
+            ratios.append(settled / a.delayed_usual[0, -1, m])
         return np.asarray(np.sum(ratios, axis=0) if self._summed else np.max(ratios, axis=0))
 
     def state(self, n_series: int, *, fitted: bool) -> dict[str, npt.NDArray[Any]]:
@@ -359,99 +399,6 @@ class PatchBankDetector(Detector):
         )
 
 
-def _choices(rows: int, widths: npt.NDArray[np.int64], scaling: PatchScaling, period: int) -> tuple[str, ...]:
-    """What a training part led to, in words."""
-    text = ", ".join(str(width) for width in np.unique(widths))
-    why = "" if rows > 3 * max(_WIDTHS) else f", some shortened because the training part has only {rows} rows"
-    said = [f"windows of {text} rows{why}"]
-    if len(scaling.state) > 1:
-        said.append(
-            "channels share a unit, so that one which hardly moves counts little"
-            if scaling.shared
-            else "channels have units of their own: each is measured by its own deviation"
-        )
-    states = int(scaling.state.sum())
-    if states and states < len(scaling.state):
-        said.append(f"{states} of {len(scaling.state)} channels hold only 0 and 1 and count a twentieth")
-    if period:
-        said.append(
-            f"channels share a period of {period} rows: windows are compared at the same phase, channel by channel"
-        )
-    return tuple(said)
-
-
-def _breaks(times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether more time is missing before a row than windows go on over."""
-    found = np.zeros(len(times), np.bool_)
-    if len(times) > 1:
-        steps = np.diff(times)
-        found[1:] = steps > BRIDGED_STEPS * np.median(steps)
-    return found
-
-
-def _scaled(
-    values: npt.NDArray[np.float32],
-    location: npt.NDArray[np.float64],
-    factor: npt.NDArray[np.float64],
-    breaks: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.float32]:
-    """Rows as the bank keeps them, float32[t, c]: a missing value stands at the last one since the last break."""
-    scaled = np.clip((values.astype(np.float64) - location) * factor, -1e4, 1e4)
-    rows = np.arange(len(values))
-    started = np.maximum.accumulate(np.where(breaks, rows, 0))
-    for c in range(values.shape[1]):
-        last = np.maximum.accumulate(np.where(np.isnan(scaled[:, c]), -1, rows))
-        scaled[:, c] = np.where(last >= started, scaled[last, c], 0.0)
-    return scaled.astype(np.float32)
-
-
-def _means(bank: npt.NDArray[np.float32], width: int) -> npt.NDArray[np.float32]:
-    """Mean of the window that ends at each row, float32[t, c]; summed from the newest row, as the stream does."""
-    total = np.zeros(bank.shape)
-    for a in range(width):
-        total[a:] += bank[: len(bank) - a]
-    return np.asarray(total / width, dtype=np.float32)
-
-
-def _good(values: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
-    """Whether the window that ends at each row is whole, and at least half of its values are there."""
-    rows = np.arange(len(values))
-    run = rows - np.maximum.accumulate(np.where(breaks, rows, 0)) + 1
-    missing = np.concatenate([[0], np.cumsum(np.isnan(values).sum(axis=1))])
-    inside = missing[1:] - missing[np.maximum(rows + 1 - width, 0)]
-    return np.asarray((run >= width) & (2 * inside <= width * values.shape[1]), dtype=np.bool_)
-
-
-def _covered(rows: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
-    """Whether the window of `width` rows that ends at each row covers one of `rows`."""
-    total = np.concatenate([[0], np.cumsum(rows)])
-    ends = np.arange(len(rows)) + 1
-    return np.asarray(total[ends] > total[np.maximum(ends - width, 0)], dtype=np.bool_)
-
-
-def _usual(scores: npt.NDArray[np.float64], size: float) -> float:
-    """The 0.99 quantile of scores in training, with a floor for a training part that repeats itself exactly."""
-    known = scores[~np.isnan(scores)]
-    quantile = float(np.quantile(known, _QUANTILE)) if known.size else 0.0
-    return max(quantile, _LEAST_USUAL, _LEAST_USUAL_SHARE * size)
-
-
-def _channel_usual(parts: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What each channel's part is divided by, float64[c]: its own usual, state channels counting by their weight."""
-    known = parts[~np.isnan(parts).any(axis=1)]
-    usual = np.quantile(known, _QUANTILE, axis=0) if len(known) else np.zeros(parts.shape[1])
-    positive = usual[usual > 0]
-    floor = _LEAST_CHANNEL_SHARE * float(np.median(positive)) if positive.size else 1.0
-    return np.asarray(np.maximum(usual, floor) / weight)
-
-
-def _settled(windows: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
-    """Mean over the windows (by their last row) that cover each row, float64[t]; NaN where none does."""
-    known = ~np.isnan(windows)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(known, windows, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(known)])
-    first = np.arange(len(windows))
-    last = np.minimum(first + width, len(windows))
-    count = counts[last] - counts[first]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(count > 0, (sums[last] - sums[first]) / count, np.nan))
+def _delays_of_early_scores() -> npt.NDArray[np.int64]:
+    """The delays by which one pass over the residuals of a window weights them; -1 weights all alike."""
+    return np.array([0, _EARLY_DELAY, -1])

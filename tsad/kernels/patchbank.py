@@ -13,7 +13,9 @@ any L of them lie side by side: the newest at ``end = newest mod L + L``.
 import numpy as np
 from numba import njit
 
-__all__ = ["REFRESH_ROWS", "advance", "distances_of_window", "early_score", "row_distances", "two_nearest"]
+__all__ = [
+    "REFRESH_ROWS", "advance", "delayed_scores", "distances_of_window", "early_scores", "row_distances", "two_nearest",
+]  # fmt: skip
 
 REFRESH_ROWS = 4096
 """Rows after which the sums are computed anew."""
@@ -241,31 +243,42 @@ def two_nearest(distances, rows, ring, newest, first, width, order):
 
 
 @njit(cache=True, nogil=True)
-def early_score(
-    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, width, delay, centred, complete,
-    by_channel, channel_usual, weights, shares,
+def early_scores(
+    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, width, delays, centred,
+    complete, by_channel, channel_usual, weights, shares, scores,
 ):  # fmt: skip
-    """Score at `delay` rows behind the newest one, from the newest window and its match; fills each channel's share.
+    """Scores at `delays` rows behind the newest one, from the newest window and its match, and each channel's share.
 
-    Residuals count by how many of the windows over that row cover them too. `complete` says that nothing is missing in
-    the window; `weights` is room for `width` values. With a `delay` below 0 all residuals count alike. Where
-    `by_channel` the score is the sum over channels of their own root mean squares in units of `channel_usual`.
+    One delay, or three, which one pass over the residuals serves: ``scores[k]`` is that of ``delays[k]``, and so is
+    ``shares[k, c]``, though of the first delay alone where the score is not summed `by_channel`. Residuals count by
+    how many of the windows over that row cover them too; with a delay below 0, or one after which no window over the
+    row is to come, all count alike. `complete` says that nothing is missing in the window; `weights` is room for five
+    times `width` values. Where `by_channel` a score is the sum over channels of their own root mean squares in units
+    of ``channel_usual[k]``.
     """
     match = place if place < rows else end - ring + (place - rows)
-    whole = 0.0
-    for i in range(width):
-        g = float(width - abs(width - 1 - i - delay)) if delay >= 0 else 1.0
-        whole += g
-        weights[i] = g
-        if not complete:
+    n = len(delays)
+    for k in range(n):
+        delay = delays[k]
+        even = delay < 0 or delay >= width - 1
+        whole = 0.0
+        for i in range(width):
+            g = 1.0 if even else float(width - abs(width - 1 - i - delay))
+            whole += g
+            weights[k, i] = g
+        scores[k] = whole
+    if not complete:
+        for i in range(width):
             used = 0
             for c in range(channels):
                 used += not absent[c, end - width + 1 + i]
-            weights[i] = g * channels / used if used else 0.0
-    total = 0.0
+            for k in range(n):
+                weights[k, i] = weights[k, i] * channels / used if used else 0.0
+    own_weights, later_weights, even_weights = weights[0], weights[n // 2], weights[n - 1]
+    squares, summed = weights[3], weights[4]
+    summed[:width] = 0.0
     for c in range(channels):
         own = history[c, end - width + 1 : end + 1]
-        gone = absent[c, end - width + 1 : end + 1]
         if place < rows:
             other = bank[c, match - width + 1 : match + 1]
             level = np.float64(history_means[c, end]) - np.float64(bank_means[c, match])
@@ -273,17 +286,77 @@ def early_score(
             other = history[c, match - width + 1 : match + 1]
             level = np.float64(history_means[c, end]) - np.float64(history_means[c, match])
         shift = level if centred else 0.0
-        share = 0.0
         for i in range(width):
-            if complete or not gone[i]:
-                d = np.float64(own[i]) - np.float64(other[i]) - shift
-                share += weights[i] * d * d
-        shares[c] = share
-        total += share
-    if not by_channel:
-        return np.sqrt(total / whole)
-    total = 0.0
-    for c in range(channels):
-        shares[c] = np.sqrt(shares[c] / whole) / channel_usual[c]
-        total += shares[c]
-    return total
+            d = np.float64(own[i]) - np.float64(other[i]) - shift
+            squares[i] = d * d
+        if not complete:
+            gone = absent[c, end - width + 1 : end + 1]
+            for i in range(width):
+                if gone[i]:
+                    squares[i] = 0.0
+        share, later, alike = 0.0, 0.0, 0.0
+        for i in range(width):
+            share += own_weights[i] * squares[i]
+        shares[0, c] = share
+        if n > 1 and by_channel:
+            for i in range(width):
+                later += later_weights[i] * squares[i]
+                alike += even_weights[i] * squares[i]
+            shares[1, c], shares[2, c] = later, alike
+        elif n > 1:
+            for i in range(width):
+                summed[i] += squares[i]
+    for k in range(n):
+        whole, total = scores[k], 0.0
+        if by_channel:
+            for c in range(channels):
+                shares[k, c] = np.sqrt(shares[k, c] / whole) / channel_usual[k, c]
+                total += shares[k, c]
+            scores[k] = total
+            continue
+        if k == 0:
+            for c in range(channels):
+                total += shares[0, c]
+        else:
+            for i in range(width):
+                total += weights[k, i] * summed[i]
+        scores[k] = np.sqrt(total / whole)
+
+
+@njit(cache=True, nogil=True)
+def delayed_scores(
+    windows, later, member_on, member_width, widths, delays, usual, row, first, summed, out
+):  # fmt: skip
+    """What row number `row` adds to earlier ones: ``out[k]`` becomes the score of the row ``delays[k]`` before it.
+
+    ``windows[m, n mod R]``, of R slots, is the score of the window that ends at row n, NaN where there is none;
+    ``later[m]`` the early score at the shortest delay. Where no window over the row is to come its score is the mean
+    over all that cover it. Rows before `first` have none, and neither has one of which a member cannot say anything.
+    """
+    slots = windows.shape[1]
+    for k in range(len(delays)):
+        concerned = row - delays[k]
+        if concerned < first:
+            continue
+        total, largest = 0.0, 0.0
+        for m in range(len(member_width)):
+            if not member_on[m]:
+                continue
+            width = widths[member_width[m]]
+            value = later[m]
+            if delays[k] >= width - 1:
+                known, covered = 0, 0.0
+                at = concerned % slots
+                for _ in range(width):
+                    window = windows[m, at]
+                    if not np.isnan(window):
+                        known += 1
+                        covered += window
+                    at = at + 1 if at + 1 < slots else 0
+                value = covered / known if known else np.nan
+            ratio = value / usual[k, m]
+            total += ratio
+            if np.isnan(ratio):
+                break
+            largest = max(largest, ratio)
+        out[k] = total if summed or np.isnan(total) else largest

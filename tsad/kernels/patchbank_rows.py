@@ -3,7 +3,14 @@
 import numpy as np
 from numba import njit
 
-from tsad.kernels.patchbank import advance, distances_of_window, early_score, row_distances, two_nearest
+from tsad.kernels.patchbank import (
+    advance,
+    delayed_scores,
+    distances_of_window,
+    early_scores,
+    row_distances,
+    two_nearest,
+)
 
 __all__ = ["BRIDGED_STEPS", "phase_of", "score_bank_rows", "score_rows"]
 
@@ -72,23 +79,22 @@ def _take(
 @njit(cache=True, nogil=True)
 def score_bank_rows(
     values, breaks, location, factor, widths, used, member_width, member_centred, centred_width, order, ring, depth,
-    delay, period, bank, bank_good, bank_means, bank_phase, history, history_phase, absent, history_good,
-    history_means, gaps, bank_sums, ring_sums, nearest, early, early_by_channel, even_by_channel, residuals,
-    explaining,
+    delays, period, bank, bank_good, bank_means, bank_phase, history, history_phase, absent, history_good,
+    history_means, gaps, bank_sums, ring_sums, nearest, early, by_channel, residuals, explaining,
 ):  # fmt: skip
     """Judge every row of a training part against the rest of it; returns the run since the last break.
 
-    `values` are its rows from the bank's first on; ``nearest[t, m]`` and ``early[t, m]`` become the distances of the
-    window ending at t and the score at `delay`; ``residuals[t, c]`` that of the newest row for member `explaining`.
-    With a `period` each channel's part of the score goes to ``early_by_channel[t, m, c]``, and with all residuals
-    counting alike to ``even_by_channel``.
+    `values` are its rows from the bank's first on; ``nearest[t, m]`` and ``early[t, m, k]`` become the distances of
+    the window ending at t and the score at ``delays[k]``, of which there are three; ``residuals[t, c]`` that of the
+    newest row for member `explaining`. With a `period` the scores are summed by channel, and each channel's part goes
+    to ``by_channel[t, m, k, c]``.
     """
     rows, channels = values.shape
     size = max(rows, 2 * depth)
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
     nothing = np.zeros(channels, np.bool_)
-    distances, shares = np.empty(rows + ring, np.float32), np.zeros(channels)
-    weights, ones = np.empty(widths.max()), np.ones(channels)
+    distances, shares = np.empty(rows + ring, np.float32), np.zeros((3, channels))
+    weights, ones = np.empty((5, widths.max())), np.ones((3, channels))
     known = 0
     for c in range(channels):
         known += factor[c] != 0.0
@@ -114,20 +120,13 @@ def score_bank_rows(
             if place < 0:
                 continue
             complete = gaps[k] == 0 and known == channels
-            if period > 0:
-                early_score(
-                    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k], -1,
-                    member_centred[m], complete, True, ones, weights, even_by_channel[t, m],
-                )  # fmt: skip
-                early_score(
-                    bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k],
-                    delay, member_centred[m], complete, True, ones, weights, early_by_channel[t, m],
-                )  # fmt: skip
-            nearest[t, m] = np.sqrt(found)
-            early[t, m] = early_score(
-                bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k], delay,
-                member_centred[m], complete, False, ones, weights, shares,
+            early_scores(
+                bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, widths[k], delays,
+                member_centred[m], complete, period > 0, ones, weights, shares, early[t, m],
             )  # fmt: skip
+            nearest[t, m] = np.sqrt(found)
+            if period > 0:
+                by_channel[t, m] = shares
             if m == explaining:
                 for c in range(channels):
                     other = bank[c, place] if place < rows else history[c, end - ring + (place - rows)]
@@ -138,22 +137,26 @@ def score_bank_rows(
 @njit(cache=True, nogil=True)
 def score_rows(
     series, times, values, breaks, n_channels, n_bank, newest, last, run, location, factor, widths, used, member_width,
-    member_centred, member_on, centred_width, usual, channel_usual, even_usual, order, summed, ring, depth, delay,
-    period, epoch, step, explaining, bank, bank_means, bank_phase, history, history_phase, absent,
+    member_centred, member_on, centred_width, usual, channel_usual, delayed_usual, order, summed, ring, depth, early,
+    delays, period, epoch, step, explaining, bank, bank_means, bank_phase, history, history_phase, absent,
     history_good, history_means, gaps, bank_sums, ring_sums, band, bad, bank_times, bank_kept, history_times,
-    history_kept, clean, score, reason, contributions, expected, lower, upper, nearest, nearest_time,
+    history_kept, clean, windows, score, reason, contributions, expected, lower, upper, nearest, nearest_time, delayed,
 ):  # fmt: skip
     """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows.
 
-    Windows over `bad` rows never count as normal; `nearest_time[i]` becomes the time of the window that the row was
-    explained by.
+    `early` are the delays of the early scores: the immediate one alone, or three as in `score_bank_rows`, which
+    `nearest` and `delayed` need. ``delayed[i, k]`` becomes the score of the row ``delays[k]`` before row i of its
+    series; without `delays` nothing is spent on them, and `windows`, the scores of the last windows of each series, is
+    left alone. Windows over `bad` rows never count as normal; `nearest_time[i]` becomes the time of the window that
+    the row was explained by.
     """
     size = max(bank.shape[2], 2 * depth)
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
     nothing = np.zeros(values.shape[1], np.bool_)
     distances = np.empty(bank.shape[2] + ring, np.float32)
-    shares, weights = np.zeros(values.shape[1]), np.empty(widths.max() if len(widths) else 0)
-    by_channel = np.empty(values.shape[1])
+    shares, weights = np.zeros((3, values.shape[1])), np.empty((5, widths.max() if len(widths) else 0))
+    found_early, later = np.empty(3), np.empty(len(member_width))
+    asked = len(delays) > 0
     for i in range(len(series)):
         s = series[i]
         channels, rows = n_channels[s], n_bank[s]
@@ -175,6 +178,9 @@ def score_rows(
             history_kept[s, k, at] = history_kept[s, k, end] = kept
         row_distances(bank_means[s], history_means[s, :, end], nothing, channels, 0, rows, entering)
         row_distances(history_means[s], history_means[s, :, end], nothing, channels, end - ring, end, leaving)
+        if asked:
+            windows[s, :, t % windows.shape[2]] = np.nan
+            later[:] = np.nan
         ready, seen, known = True, False, 0
         for c in range(channels):
             known += factor[s, c] != 0.0
@@ -187,6 +193,11 @@ def score_rows(
             # The widest window is the last to be complete again after a break.
             full = run[s] >= widths[s, len(widths[s]) - 1]
             reason[i] = 3 if full or not seen else 2
+            if asked:
+                delayed_scores(
+                    windows[s], later, member_on[s], member_width, widths[s], delays, delayed_usual[s], t, rows, summed,
+                    delayed[i],
+                )  # fmt: skip
             continue
         total, largest = 0.0, 0.0
         for m in range(len(member_width)):
@@ -203,25 +214,26 @@ def score_rows(
                 ready = False
                 break
             complete = gaps[s, k] == 0 and known == channels
-            ratio = early_score(
+            early_scores(
                 bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end, place,
-                width, delay, member_centred[m], complete, period[s] > 0, channel_usual[s, m], weights, shares,
-            ) / usual[s, m]  # fmt: skip
+                width, early, member_centred[m], complete, period[s] > 0, channel_usual[s, m], weights, shares,
+                found_early,
+            )  # fmt: skip
+            ratio = found_early[0] / usual[s, m]
+            of_window = found_early[2] if period[s] > 0 else np.sqrt(found)
             if len(nearest):
-                nearest[i, m] = np.sqrt(found)
-                if period[s] > 0:
-                    nearest[i, m] = early_score(
-                        bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end,
-                        place, width, -1, member_centred[m], complete, True, even_usual[s, m], weights, by_channel,
-                    )  # fmt: skip
+                nearest[i, m] = of_window
+            if asked:
+                windows[s, m, t % windows.shape[2]] = of_window
+                later[m] = found_early[1]
             total += ratio
             largest = max(largest, ratio)
             weight = 0.0
             for c in range(channels):
-                weight += shares[c]
+                weight += shares[0, c]
             if weight > 0.0:
                 for c in range(channels):
-                    contributions[i, c] += ratio * shares[c] / weight
+                    contributions[i, c] += ratio * shares[0, c] / weight
             if m == explaining[s]:
                 before = bank_times[s, place] if place < rows else history_times[s, end - ring + (place - rows)]
                 nearest_time[i] = before
@@ -233,6 +245,11 @@ def score_rows(
                     expected[i, c] = location[s, c] + other * unit
                     lower[i, c] = expected[i, c] - band[s, c] * unit
                     upper[i, c] = expected[i, c] + band[s, c] * unit
+        if asked:
+            delayed_scores(
+                windows[s], later, member_on[s], member_width, widths[s], delays, delayed_usual[s], t, rows, summed,
+                delayed[i],
+            )  # fmt: skip
         if not ready:
             # Everything that was learnt has been taken out of the bank.
             reason[i] = 3

@@ -47,7 +47,8 @@ def test_everything_of_a_commit_is_there_after_reopening(tmp_path):
         assert cursor.execute("SELECT epoch_ns(time), state, severity FROM alarm_transitions").fetchall() == [
             (10**18 + 1, "active", "low")
         ]
-        assert cursor.execute("SELECT state, ended FROM episodes").fetchall() == [("active", None)]
+        episodes = cursor.execute("SELECT state, ended, settled_started, settled_ended FROM episodes").fetchall()
+        assert episodes == [("active", None, None, None)]
         stored = history.snapshots()["s", "streaming"]
         assert (stored.arrays, stored.extra, stored.positions) == (b"bytes", {"fits": 1}, {("t", 0): 7})
         assert history.stream_ids({"s": []}) == ids
@@ -140,13 +141,15 @@ def test_rows_age_by_event_time_and_stream(tmp_path):
         commit = Commit()
         for stream in (1, 2):
             commit.append("samples", samples(stream, 10**18, 100))
+            times = pa.array((10**18 + np.arange(100) * 10**9).view("datetime64[ns]"))
+            one = {"stream_id": [stream] * 100, "series": [0] * 100, "time": times, "delay": [95] * 100}
+            commit.append("delayed_scores", pa.table(one))
         history.commit(commit)
 
-        assert history.delete_older({1: 9.5, 2: 1000.0}) == 90
-        counts = (
-            history.cursor().execute("SELECT stream_id, count(*) FROM samples GROUP BY ALL ORDER BY ALL").fetchall()
-        )
-        assert counts == [(1, 10), (2, 100)]
+        assert history.delete_older({1: 9.5, 2: 1000.0}) == 180
+        for table in ("samples", "delayed_scores"):
+            counts = f"SELECT stream_id, count(*) FROM {table} GROUP BY ALL ORDER BY ALL"
+            assert history.cursor().execute(counts).fetchall() == [(1, 10), (2, 100)]
 
 
 def test_a_file_that_is_too_large_loses_its_oldest_rows(tmp_path):

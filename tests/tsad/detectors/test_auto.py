@@ -34,6 +34,27 @@ def test_is_the_average_of_ratios_two_to_one():
     np.testing.assert_allclose(found.contributions, expected, atol=1e-5)
 
 
+def test_at_a_delay_it_is_the_average_of_what_one_says_later_and_the_other_said_at_once():
+    values, times = recording(700)
+    auto, own, other = AutoDetector(), PatchBankDetector(ring_rows=500), SubPcaDetector()
+    prefixes = []
+    for detector in (auto, own, other):
+        detector.give_delayed()
+        detector.reserve(1, values.shape[1])
+        prefixes.append(detector.fit_with_delays(0, values[:500], times[:500]))
+    assert auto.delays == own.delays == (16, 95)
+    usual = np.nanquantile(prefixes[1][1], 0.99, axis=0)
+    at_once = prefixes[2][0] / np.nanquantile(prefixes[2][0], 0.99)
+    np.testing.assert_allclose(prefixes[0][1], (2 * prefixes[1][1] / usual + at_once[:, None]) / 3)
+    rows = rows_of(values[500:], times[500:])
+    said = [detector.score(rows) for detector in (auto, own, other)]
+    at_once = said[2].score / np.nanquantile(prefixes[2][0], 0.99)
+    for k, delay in enumerate(auto.delays):
+        expected = (2 * said[1].delayed[delay:, k] / usual[k] + at_once[: 200 - delay]) / 3
+        np.testing.assert_allclose(said[0].delayed[delay:, k], expected)
+        assert np.isnan(said[0].delayed[:delay, k]).all()
+
+
 def test_one_speaks_alone_where_the_other_cannot():
     values, times = recording(700)
     auto, _ = fitted(AutoDetector, values[:500], times[:500])

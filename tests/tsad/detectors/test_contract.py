@@ -23,7 +23,9 @@ def name(request):
 
 
 def make(name):
-    return create_detector(name, QUICK.get(name))
+    detector = create_detector(name, QUICK.get(name))
+    detector.give_delayed()
+    return detector
 
 
 def recording(rows, seed=0, channels=CHANNELS):
@@ -93,7 +95,7 @@ def test_streaming_equals_batch_among_other_series(name, data):
         for a, b in zip([0, *cuts], [*cuts, 2 * rows], strict=True)
     ]
 
-    for field in ("score", "expected", "contributions"):
+    for field in ("score", "expected", "contributions", *(("delayed",) if detectors[0].delays else ())):
         streamed = np.concatenate([getattr(p, field) for p in parts])
         for s in (0, 1):
             np.testing.assert_array_equal(streamed[series == s], getattr(whole[s], field))
@@ -126,6 +128,8 @@ def test_saved_and_loaded_continues_exactly(name):
     right = other.score(rows_of(values[50:], times[50:]))
 
     np.testing.assert_array_equal(left.score, right.score)
+    if detector.delays:
+        np.testing.assert_array_equal(left.delayed, right.delayed)
 
 
 def test_never_sees_the_future(name):
@@ -133,11 +137,40 @@ def test_never_sees_the_future(name):
     changed = values.copy()
     changed[80:] += 100
 
-    left = fitted(name).score(rows_of(values, times)).score
-    right = fitted(name).score(rows_of(changed, times)).score
+    left = fitted(name).score(rows_of(values, times))
+    right = fitted(name).score(rows_of(changed, times))
 
-    np.testing.assert_array_equal(left[:80], right[:80])
-    assert not np.array_equal(left[80:], right[80:])
+    np.testing.assert_array_equal(left.score[:80], right.score[:80])
+    assert not np.array_equal(left.score[80:], right.score[80:])
+    if left.delayed is not None:
+        np.testing.assert_array_equal(left.delayed[:80], right.delayed[:80])
+
+
+@pytest.mark.parametrize("name", [n for n in detector_names() if create_detector(n, QUICK.get(n)).delays])
+def test_says_more_of_a_row_later(name):
+    """Where it is asked, and in the same way of rows that it learns from; what it says at once stays as it is."""
+    train, times = recording(TRAIN, seed=0)
+    values = recording(200, seed=9)[0]
+    later = times[:200] + TRAIN * 10**9
+    asked, silent = make(name), create_detector(name)
+    assert list(asked.delays) == sorted(set(asked.delays))
+    assert asked.delays[0] > 0
+    prefixes = []
+    for detector in (asked, silent):
+        detector.reserve(1, CHANNELS)
+        prefixes.append(detector.fit_with_delays(0, train, times))
+    np.testing.assert_array_equal(prefixes[0][0], prefixes[1][0])
+    np.testing.assert_array_equal(prefixes[0][0], silent.fit(0, train, times))
+    assert prefixes[0][1].shape == (TRAIN, len(asked.delays))
+    said = asked.score(rows_of(values, later))
+    assert said.delayed.shape == (200, len(asked.delays))
+    for k, delay in enumerate(asked.delays):
+        assert np.isnan(said.delayed[:delay, k]).all()
+        assert np.isfinite(said.delayed[delay:, k]).all()
+    immediate = silent.score(rows_of(values, later))
+    assert immediate.delayed is None
+    for field in ("score", "expected", "contributions", "nearest"):
+        np.testing.assert_array_equal(getattr(said, field), getattr(immediate, field))
 
 
 def test_higher_is_odder(name):

@@ -10,6 +10,7 @@ from tsad.detectors.patchbank import PatchBankDetector
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.patchbank import REFRESH_ROWS
 from tsad.observations import RowFlag
+from tsad.patch_learning import settled_scores, usual_score
 from tsad.patch_scaling import PatchScaling, fit_patch_scaling
 
 SECOND = 10**9
@@ -18,6 +19,7 @@ SECOND = 10**9
 def members(monkeypatch, width, *, centred=(False, True)):
     """One narrow width instead of three wide ones, so that a plain twin keeps up."""
     monkeypatch.setattr(patchbank, "_WIDTHS", (width,))
+    monkeypatch.setattr(patchbank, "_EARLY_DELAY", 3)
     chosen = tuple(patchbank._Member(width, centred=c, univariate=True) for c in centred)
     monkeypatch.setattr(patchbank, "_MEMBERS", chosen)
 
@@ -28,18 +30,18 @@ def run(values, train, **options):
     times = np.arange(len(values)) * SECOND
     detector = PatchBankDetector(**options)
     detector.reserve(1, values.shape[1])
-    learnt, early = detector._learn(0, values[:train], times[:train], delay=0)
+    learnt, ratios = detector._learn(0, values[:train], times[:train])
     scores, nearest = detector._score(rows_of(values[train:], times[train:]), with_nearest=True)
-    return np.concatenate([learnt, nearest]), early, scores, detector
+    return np.concatenate([learnt, nearest]), ratios[:, 0] * detector._arrays.usual[0], scores, detector
 
 
-def twin(values, train, width, ring, order, *, centred):
+def twin(values, train, width, ring, order, *, centred, delay=0):
     """Every pair of windows, one by one; windows that may be compared are given by the definition."""
     values = np.asarray(values, np.float64).reshape(len(values), -1)
     scaling = fit_patch_scaling(values[:train].astype(np.float32))
     u = ((values - scaling.location) * scaling.factor).astype(np.float32).astype(np.float64)
     distances, early = np.full(len(u), np.nan), np.full(len(u), np.nan)
-    weights = width - np.arange(width)[::-1]
+    weights = width - np.abs(np.arange(width)[::-1] - delay)
 
     def window(t):
         found = u[t - width + 1 : t + 1]
@@ -119,11 +121,11 @@ def test_golden_values(monkeypatch):
         assert nearest[start + 7, 0] == pytest.approx(second, abs=2e-7)
     for start, second in {92: 0.28897232, 97: 0.30845278, 112: 0.05134467}.items():
         assert nearest[start + 7, 1] == pytest.approx(second, abs=2e-7)
-    settled = [patchbank._settled(nearest[:, m], 8) for m in (0, 1)]
+    settled = [settled_scores(nearest[:, m], 8) for m in (0, 1)]
     assert settled[0][[96, 110]] == pytest.approx([0.5592383, 0.32936161], abs=2e-7)
     assert settled[1][96] == pytest.approx(0.32906528, abs=2e-7)
     assert [int(np.nanargmax(s)) for s in settled] == [119, 96]
-    usual = [patchbank._usual(patchbank._settled(nearest[:80, m], 8), 0.0) for m in (0, 1)]
+    usual = [usual_score(settled_scores(nearest[:80, m], 8), 0.0) for m in (0, 1)]
     assert usual == pytest.approx([0.07598363, 0.07509339], abs=2e-7)
     assert detector._arrays.usual[0, 0] == pytest.approx(0.07973563, abs=2e-7)
     both, unit = scores.score, detector._arrays.usual[0]
@@ -135,16 +137,97 @@ def test_golden_values(monkeypatch):
         assert (both - absolute)[row - 80] * unit[1] == pytest.approx(value, abs=1e-6)
 
 
+def delayed_of(values, train, step=SECOND, flags=None, **options):
+    """Delayed scores of the rows of a stream at the time they come, and the detector."""
+    values = np.asarray(values, np.float32).reshape(len(values), -1)
+    times = np.arange(len(values)) * step
+    detector = PatchBankDetector(**options)
+    detector.give_delayed()
+    detector.reserve(1, values.shape[1])
+    detector.fit(0, values[:train], times[:train])
+    return detector.score(rows_of(values[train:], times[train:], flags=flags)).delayed, detector
+
+
 def test_golden_values_with_delay(monkeypatch):
+    """Specification, section 11: the early score at a delay of 3, and the settled one."""
     members(monkeypatch, 8, centred=(False,))
-    values = golden()[:, None].astype(np.float32)
-    times = GOLDEN_ROWS * SECOND
-    detector = PatchBankDetector(ring_rows=20)
-    detector.reserve(1, 1)
-    detector._learn(0, values[:80], times[:80], delay=3)
-    scores, _ = detector._score(rows_of(values[80:], times[80:]), with_nearest=False, delay=3)
+    delayed, detector = delayed_of(golden(), 80, ring_rows=20)
+    assert detector.delays == (3, 7)
+    early, settled = (delayed * detector._arrays.delayed_usual[0, :, 0]).T
     for row, value in {99: 0.62698004, 103: 0.34762775}.items():
-        assert scores.score[row + 3 - 80] * detector._arrays.usual[0, 0] == pytest.approx(value, abs=1e-6)
+        assert early[row + 3 - 80] == pytest.approx(value, abs=1e-6)
+    for row, value in {96: 0.5592383, 110: 0.32936161}.items():
+        assert settled[row + 7 - 80] == pytest.approx(value, abs=1e-6)
+    assert detector._arrays.delayed_usual[0, 1, 0] == pytest.approx(0.07598363, abs=2e-7)
+    assert np.isnan(early[:3]).all(), "of rows of the training part nothing is said"
+    assert np.isnan(settled[:7]).all()
+    assert np.isfinite(early[3:]).all()
+    assert np.isfinite(settled[7:]).all()
+
+
+@settings(max_examples=12)
+@given(
+    seed=st.integers(0, 2**16),
+    by_phase=st.booleans(),
+    clean=st.booleans(),
+    gap=st.integers(0, 40),
+    missing=st.lists(st.integers(0, 110), max_size=12),
+)
+def test_what_is_said_in_the_end_is_what_hindsight_says(seed, by_phase, clean, gap, missing):
+    """The settled score of the stream is the mean over all windows that cover a row, also around gaps."""
+    values = (days(430, seed, 40)[:, :2] if by_phase else wave(430, 2, seed)).astype(np.float32)
+    values[310 + np.array(missing, int), 0] = np.nan
+    values[340:343] = np.nan
+    times = np.arange(430) * SECOND
+    times[370:] += gap * SECOND
+    options = {"ring_rows": 100, "clean_training": clean}
+    flags = np.zeros(130, np.uint8)
+    flags[70] = RowFlag.BREAK if gap else 0
+    detector = PatchBankDetector(**options)
+    detector.give_delayed()
+    detector.reserve(1, 2)
+    detector.fit(0, values[:300], times[:300])
+    assert (detector._arrays.period[0] > 0) == by_phase
+    said = detector.score(rows_of(values[300:], times[300:], flags=flags)).delayed[:, -1]
+    expected = PatchBankDetector(**options).score_all(values, times, 300)[300:]
+    np.testing.assert_allclose(said[95:], expected[: 130 - 95], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_early_score_with_delay_equals_its_plain_twin(monkeypatch, order):
+    """A narrow member, of which all windows are there at the delay, says the mean over them."""
+    monkeypatch.setattr(patchbank, "_EARLY_DELAY", 6)
+    monkeypatch.setattr(patchbank, "_WIDTHS", (5, 12))
+    chosen = tuple(patchbank._Member(w, centred=w == 12, univariate=True) for w in (5, 12))
+    monkeypatch.setattr(patchbank, "_MEMBERS", chosen)
+    values = wave(190, 2)
+    delayed, detector = delayed_of(values, 80, ring_rows=40, repeats=order - 1)
+    narrow, _ = twin(values, 80, 5, 40, order, centred=False)
+    _, wide = twin(values, 80, 12, 40, order, centred=True, delay=6)
+    usual = detector._arrays.delayed_usual[0, 0]
+    rows = np.arange(80, 184)
+    expected = settled_scores(narrow, 5)[rows] / usual[0] + wide[rows + 6] / usual[1]
+    np.testing.assert_allclose(delayed[6:, 0], expected, rtol=1e-5)
+    assert usual[1] == pytest.approx(np.nanquantile(wide[:80], 0.99), rel=1e-5)
+    assert usual[0] == pytest.approx(np.nanquantile(settled_scores(narrow[:80], 5), 0.99), rel=1e-5)
+
+
+def test_behind_a_gap_a_window_says_nothing_of_rows_before_it(monkeypatch):
+    members(monkeypatch, 8)
+    flags = np.zeros(80, np.uint8)
+    flags[40] = RowFlag.BREAK
+    values = wave(180).astype(np.float32)
+    times = np.arange(180) * SECOND
+    times[140:] += 100 * SECOND
+    detector = PatchBankDetector(ring_rows=40)
+    detector.give_delayed()
+    detector.reserve(1, 1)
+    detector.fit(0, values[:100], times[:100])
+    early, settled = detector.score(rows_of(values[100:], times[100:], flags=flags)).delayed.T
+    # The first whole window behind the gap ends at row 47, and speaks of row 44; all windows of row 39 were there.
+    assert np.isnan(early[40:47]).all()
+    assert np.isfinite(early[47:]).all()
+    assert np.isfinite(settled[7:]).all()
 
 
 def test_golden_values_channel_by_channel(monkeypatch):
@@ -157,18 +240,18 @@ def test_golden_values_channel_by_channel(monkeypatch):
     other[97:100] += 800
     nearest, _, _, detector = run(np.column_stack([golden(), other]), 80, ring_rows=20, units="mixed")
     assert 1 / detector._arrays.factor[0, 1] == pytest.approx(707.19347436, rel=1e-6)
-    assert detector._arrays.even_usual[0, 0] == pytest.approx([0.07794595, 0.04999387], abs=1e-6)
+    assert detector._arrays.channel_usual[0, 0, 2] == pytest.approx([0.07794595, 0.04999387], abs=1e-6)
     for start, value in {85: 1.52883897, 92: 24.74949477, 97: 20.96000405, 112: 10.02840686}.items():
         assert nearest[start + 7, 0] == pytest.approx(value, rel=1e-5)
-    settled = patchbank._settled(nearest[:, 0], 8)
+    settled = settled_scores(nearest[:, 0], 8)
     assert settled[[96, 110]] == pytest.approx([21.35815722, 9.33035296], rel=1e-5)
-    assert patchbank._usual(patchbank._settled(nearest[:80, 0], 8), 0.0) == pytest.approx(1.94247016, rel=1e-5)
+    assert usual_score(settled_scores(nearest[:80, 0], 8), 0.0) == pytest.approx(1.94247016, rel=1e-5)
 
 
-def days(rows, seed=0):
+def days(rows, seed=0, period=100):
     """Three indicators of mixed units that swing with a day of 100 rows, by their own noise."""
     rng = np.random.default_rng(seed)
-    swing = np.sin(np.arange(rows) * 2 * np.pi / 100)[:, None]
+    swing = np.sin(np.arange(rows) * 2 * np.pi / period)[:, None]
     return (swing + np.array([0.01, 0.02, 0.01]) * rng.standard_normal((rows, 3))) * np.array([1e-3, 1.0, 1e5])
 
 
