@@ -95,7 +95,8 @@ def learn(
     usual = np.nanquantile(np.where(silent, 0.0, distance), USUAL_QUANTILE, axis=0)
     usual = np.where(silent, 1.0, np.maximum(usual, 1e-6))
     errors = np.nan_to_num(distance / usual, nan=-1.0).max(axis=2)
-    return Following(*_fit(values, group), usual), np.where(errors < 0, np.nan, errors)
+    location, scale, level, slope = _fit(values, group)
+    return Following(location, scale, level, slope, usual), np.where(errors < 0, np.nan, errors)
 
 
 def _fit(values: npt.NDArray[np.float32], group: npt.NDArray[np.float64] | None) -> tuple[npt.NDArray[Any], ...]:

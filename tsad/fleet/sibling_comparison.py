@@ -101,7 +101,9 @@ class GroupComparison:
         self._learning = LearningRows()
         learnt = {name: Field(np.float64, np.nan, (PER_CHANNEL,), fitted=True) for name in Following._fields}
         self._series = SeriesArrays({**learnt, "fitted": Field(np.bool_, fitted=True), "judged": Field(np.int64)})
+        # Steps that are kept to learn from, and those at which too few spoke.
         self._steps = np.zeros(len(names), np.int64)
+        self._lonely = np.zeros(len(names), np.int64)
         self._is_learnt = np.zeros(len(names), np.bool_)
         self.fit_count = 0
         """Assets that were learnt."""
@@ -169,9 +171,19 @@ class GroupComparison:
         self._learning.add(_kept(block, block.part(first, last, block.learnable & good[block.at])))
         self._steps[group] = so_far[last - first - 1]
         out.counts["too_few_siblings"] += len(block.part(first, last, ~good[block.at]))
+        before, self._lonely[group] = self._lonely[group], self._lonely[group] + int((~good[first:last]).sum())
+        if before < self._train_rows <= self._lonely[group]:
+            out.fits.append(self._alone(block))
         if self._steps[group] >= self._train_rows:
             self._learn_group(block, last - 1, out)
         return last
+
+    def _alone(self, block: _Block) -> FitReport:
+        problem = (
+            f"at {self._train_rows} steps fewer than {_FEWEST} assets had rows, of {len(block.members)} known ones; "
+            f"siblings say nothing until there are {_FEWEST}"
+        )
+        return FitReport(self._names[block.group], int(block.rows.times.max()), len(block.rows), None, problem)
 
     def _learn_group(self, block: _Block, at: int, out: SiblingVerdicts) -> None:
         members = block.members
@@ -314,7 +326,13 @@ class GroupComparison:
         if fitted:
             return own
         learning = {f"learning/{name}": array for name, array in self._learning.state().items()}
-        return {**own, **learning, "steps": self._steps.copy(), "is_learnt": self._is_learnt.copy()}
+        return {
+            **own,
+            **learning,
+            "steps": self._steps.copy(),
+            "lonely": self._lonely.copy(),
+            "is_learnt": self._is_learnt.copy(),
+        }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]], fit_count: int) -> None:
         """Continue from the union of both states; the groups were restored before.
@@ -333,7 +351,8 @@ class GroupComparison:
                 parts[part][name] = array
         self._series.restore(parts["series"])
         self._learning.restore(parts["learning"])
-        self._steps, self._is_learnt = np.array(state["steps"]), np.array(state["is_learnt"])
+        self._steps, self._lonely = np.array(state["steps"]), np.array(state["lonely"])
+        self._is_learnt = np.array(state["is_learnt"])
         self.fit_count = fit_count
 
 

@@ -18,7 +18,7 @@ from tsad.detectors.base import Scores, Unscored
 from tsad.errors import SnapshotError
 from tsad.fleet.groups import SiblingGroups
 from tsad.fleet.sibling_comparison import GroupComparison, SiblingVerdicts
-from tsad.fleet.sibling_settings import SiblingStream
+from tsad.fleet.sibling_settings import DETECTOR, SiblingStream
 from tsad.fleet.waiting_rows import WaitingRows
 from tsad.interventions import CalibrationFigures, Effect, Intervention, concerned_series
 from tsad.kernels.episodes import BAD, FALSE_ALARM
@@ -29,10 +29,7 @@ from tsad.series import SeriesTable
 from tsad.stream_output import StreamOutput
 from tsad.transitions import alarm_transitions
 
-__all__ = ["DETECTOR", "SiblingEngine"]
-
-DETECTOR = "siblings"
-"""Who says it, in scores and alarms."""
+__all__ = ["SiblingEngine"]
 
 _ABOUT_THE_ROW = RowFlag.BREAK | RowFlag.IMPUTED | RowFlag.HELD | RowFlag.MASKED | RowFlag.MAINTENANCE
 

@@ -13,8 +13,10 @@ from pydantic import Field, field_validator, model_validator
 from tsad.setting_types import Frozen
 from tsad.settings import AlarmSettings
 
-__all__ = ["ENOUGH", "SiblingSettings", "SiblingStream", "common_name"]
+__all__ = ["DETECTOR", "ENOUGH", "SiblingSettings", "SiblingStream", "common_name"]
 
+DETECTOR = "siblings"
+"""Who says it, in scores and alarms."""
 ENOUGH = 0.8
 """Share of the training steps that an asset must have rows of, to be learnt with its group."""
 
