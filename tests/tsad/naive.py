@@ -137,3 +137,19 @@ def robust_scores(train_level, scale, unit, weight, values, pull, limit):
             level[c] += pull * min(max(x - level[c], -bound), bound)
         scores.append(best)
     return np.array(scores)
+
+
+def compared_with_siblings(values, node, known):
+    """Ratios of one node at one step: float32[k, n] values, and location, scale, level, slope, usual by node."""
+    location, scale, level, slope, usual = known
+    found = []
+    for c in range(values.shape[1]):
+        z = [min(max((float(values[k, c]) - location[k, c]) / scale[k, c], -10.0), 10.0) for k in range(len(values))]
+        others = sorted(z[k] for k in range(len(values)) if k != node and not math.isnan(z[k]))
+        if math.isnan(z[node]) or len(others) < 3:
+            found.append(NAN)
+            continue
+        half = len(others) // 2
+        median = others[half] if len(others) % 2 else (others[half - 1] + others[half]) / 2
+        found.append((z[node] - level[node, c] - slope[node, c] * median) / usual[node, c])
+    return found

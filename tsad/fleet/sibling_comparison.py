@@ -171,19 +171,18 @@ class GroupComparison:
         self._learning.add(_kept(block, block.part(first, last, block.learnable & good[block.at])))
         self._steps[group] = so_far[last - first - 1]
         out.counts["too_few_siblings"] += len(block.part(first, last, ~good[block.at]))
-        before, self._lonely[group] = self._lonely[group], self._lonely[group] + int((~good[first:last]).sum())
-        if before < self._train_rows <= self._lonely[group]:
-            out.fits.append(self._alone(block))
+        lonely = self._lonely[group] + np.cumsum(~good[first:last])
+        if self._lonely[group] < self._train_rows <= lonely[-1]:
+            out.fits.append(self._alone(block, first + int(np.searchsorted(lonely, self._train_rows))))
+        self._lonely[group] = lonely[-1]
         if self._steps[group] >= self._train_rows:
             self._learn_group(block, last - 1, out)
         return last
 
-    def _alone(self, block: _Block) -> FitReport:
-        problem = (
-            f"at {self._train_rows} steps fewer than {_FEWEST} assets had rows, of {len(block.members)} known ones; "
-            f"siblings say nothing until there are {_FEWEST}"
-        )
-        return FitReport(self._names[block.group], int(block.rows.times.max()), len(block.rows), None, problem)
+    def _alone(self, block: _Block, at: int) -> FitReport:
+        problem = f"at {self._train_rows} steps fewer than {_FEWEST} assets had rows; until then siblings say nothing"
+        time = int(block.rows.times[block.at == at].max())
+        return FitReport(self._names[block.group], time, self._train_rows, None, problem)
 
     def _learn_group(self, block: _Block, at: int, out: SiblingVerdicts) -> None:
         members = block.members
@@ -201,8 +200,8 @@ class GroupComparison:
                     learnt.append(series)
         if len(learnt) < _FEWEST:
             problem = (
-                f"group {self._names[block.group]!r}: {len(full)} of {len(members)} assets have rows of four in five "
-                f"of {self._train_rows} steps; at least {_FEWEST} are needed to compare them"
+                f"{len(full)} of {len(np.unique(rows.series))} assets have rows of four in five of {self._train_rows} "
+                f"steps; at least {_FEWEST} are needed to compare them"
             )
             out.fits.append(FitReport(self._names[block.group], time, len(rows), None, problem))
             self._learning.forget_oldest(members)
