@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.fleet.comparison import CLIP, FEWEST_SIBLINGS, USUAL_QUANTILE, line, median_of_others
+from tsad.kernels.siblings import compare
 from tsad.scaling import fit_scaling
 
 __all__ = ["Following", "Judged", "judge", "learn", "median_of_group"]
@@ -36,21 +37,21 @@ class Judged(NamedTuple):
     Attributes
     ----------
     ratios
-        float64[t, k, n], signed distance from what the siblings lead to expect, in units of its healthy 99th
+        float32[t, k, n], signed distance from what the siblings lead to expect, in units of its healthy 99th
         percentile; NaN where there is none.
     group
-        float64[t, k, n], the median of the others.
+        float32[t, k, n], the median of the others, in deviations.
     """
 
-    ratios: npt.NDArray[np.float64]
-    group: npt.NDArray[np.float64]
+    ratios: npt.NDArray[np.float32]
+    group: npt.NDArray[np.float32]
 
 
 def judge(values: npt.NDArray[np.float32], known: Following) -> Judged:
     """Judge time steps, each by itself: float32[t, k, n] values, NaN where missing."""
-    own = _scaled(values, known.location, known.scale)
-    group = median_of_others(own, FEWEST_SIBLINGS)
-    return Judged((own - known.level - known.slope * group) / known.usual, group)
+    found = Judged(np.empty(values.shape, np.float32), np.empty(values.shape, np.float32))
+    compare(values, *known, CLIP, *found)
+    return found
 
 
 def median_of_group(values: npt.NDArray[np.float32], known: Following) -> npt.NDArray[np.float64]:

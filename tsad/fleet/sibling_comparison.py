@@ -274,8 +274,7 @@ class GroupComparison:
         where = block.part(first, last, fitted[block.place])
         at, place = block.at[where] - first, block.place[where]
         rows = self._with_breaks(block.rows.take(where), block.steps[where])
-        ratios, group = judged.ratios[at, place].astype(np.float32), judged.group[at, place].astype(np.float32)
-        return last, (rows, block.rows.values[where], ratios, group)
+        return last, (rows, block.rows.values[where], judged.ratios[at, place], judged.group[at, place])
 
     def _gather_late(
         self, block: _Block, first: int, fitted: npt.NDArray[np.bool_], known: Following, out: SiblingVerdicts

@@ -1,9 +1,9 @@
-"""The loop of `tsad.fleet.waiting_rows`: up to which time step the rows of a group are complete."""
+"""The loops of `tsad.fleet.waiting_rows` and `tsad.fleet.following`."""
 
 import numpy as np
 from numba import njit
 
-__all__ = ["FEWEST_SPEAKING", "NOWHERE", "place"]
+__all__ = ["FEWEST_SPEAKING", "NOWHERE", "compare", "place"]
 
 NOWHERE = -(2**62)
 """A time step before all others."""
@@ -60,3 +60,48 @@ def place(
             if value >= newest[g] - wait:
                 closed = min(closed, value)
         frontier[g] = max(frontier[g], closed)
+
+
+@njit(cache=True, nogil=True)
+def compare(values, location, scale, level, slope, usual, clip, ratios, group):
+    """Judge every node against the median over the others, step by step.
+
+    Parameters
+    ----------
+    values
+        float32[t, k, n], NaN where missing.
+    location, scale, level, slope, usual
+        float64[k, n]; NaN in `scale` of what is not known.
+    clip
+        Deviations beyond which a value counts no further.
+    ratios, group
+        float32[t, k, n], out: signed distance from what is expected in units of `usual`, and the median of the others
+        in deviations; NaN where fewer than three others speak.
+    """
+    t, k, n = values.shape
+    own = np.empty(k, dtype=np.float64)
+    ranked = np.empty(k, dtype=np.float64)
+    for step in range(t):
+        for c in range(n):
+            known = 0
+            for node in range(k):
+                z = (values[step, node, c] - location[node, c]) / scale[node, c]
+                own[node] = z if np.isnan(z) else min(max(z, -clip), clip)
+                if not np.isnan(z):
+                    ranked[known] = own[node]
+                    known += 1
+            ranked[:known].sort()
+            others = known - 1
+            low, high = max(others - 1, 0) // 2, others // 2
+            for node in range(k):
+                z = own[node]
+                if np.isnan(z) or known < FEWEST_SPEAKING:
+                    ratios[step, node, c] = np.nan
+                    group[step, node, c] = np.nan
+                    continue
+                # Without the node itself, all that come behind it move up by one; among equals it does not matter.
+                middle = 0.5 * (
+                    ranked[low + 1 if z <= ranked[low] else low] + ranked[high + 1 if z <= ranked[high] else high]
+                )
+                group[step, node, c] = middle
+                ratios[step, node, c] = (z - level[node, c] - slope[node, c] * middle) / usual[node, c]

@@ -110,11 +110,12 @@ def test_a_node_that_does_not_follow_its_siblings_is_alarmed_and_explained(whole
 def test_the_comparison_is_the_naive_one():
     values = readings()
     values[100:110, 4] = np.nan
+    values[105:110, :2, 0] = values[105, 3, 0]  # equal readings
     known, errors = learn(values[:TRAIN])
     found = judge(values, known)
     for step, node in ((95, 0), (105, 4), (105, 1), (140, DEVIANT)):
         expected = compared_with_siblings(values[step], node, [np.asarray(part) for part in known])
-        np.testing.assert_allclose(found.ratios[step, node], expected, rtol=1e-12)
+        np.testing.assert_allclose(found.ratios[step, node], expected, rtol=1e-5, atol=1e-6)
     assert errors.shape == (TRAIN, NODES)
     assert np.nanquantile(errors, 0.5) < 1.0 < np.nanmax(errors)
 
@@ -122,15 +123,15 @@ def test_the_comparison_is_the_naive_one():
 def test_one_node_alone_is_learnt_as_among_the_others():
     values = readings()[:TRAIN]
     together, errors = learn(values)
-    group = judge(values, together).group[:, [3]]
+    group = judge(values, together).group[:, [3]].astype(np.float64)
     alone, own = learn(values[:, [3]], group)
 
-    np.testing.assert_allclose(alone.slope[0], together.slope[3], rtol=1e-9)
+    np.testing.assert_allclose(alone.slope[0], together.slope[3], rtol=1e-4)
     np.testing.assert_allclose(alone.location[0], together.location[3])
     assert np.corrcoef(own[:, 0], errors[:, 3])[0, 1] > 0.7  # either way half of the rows judge the other half
     others = np.delete(np.arange(NODES), 3)
     median = median_of_group(values[:, others], Following(*(part[others] for part in together)))
-    np.testing.assert_allclose(median, group[:, 0])
+    np.testing.assert_allclose(median, group[:, 0], rtol=1e-6)
 
 
 @profile(max_examples=20, deadline=None)
