@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tsad.fleet.comparison import CLIP, FEWEST_SIBLINGS, USUAL_QUANTILE, line, median_of_others
+from tsad.fleet.comparison import CLIP, FEWEST_SIBLINGS, USUAL_QUANTILE, line
 from tsad.kernels.siblings import compare
 from tsad.scaling import fit_scaling
 
@@ -89,11 +89,13 @@ def learn(
         learning, judging = fold != side, fold == side
         location, scale, level, slope = _fit(values[learning], None if group is None else group[learning])
         own = _scaled(values[judging], location, scale)
-        others = median_of_others(own, FEWEST_SIBLINGS) if group is None else group[judging]
+        others = _median_of_others(values[judging], location, scale) if group is None else group[judging]
         residuals[judging] = own - level - slope * others
     distance = np.abs(residuals)
     silent = np.isnan(distance).all(axis=0)
-    usual = np.nanquantile(np.where(silent, 0.0, distance), USUAL_QUANTILE, axis=0)
+    filled = np.where(silent, 0.0, distance)
+    whole = not np.isnan(filled).any()  # much quicker
+    usual = (np.quantile if whole else np.nanquantile)(filled, USUAL_QUANTILE, axis=0)
     usual = np.where(silent, 1.0, np.maximum(usual, 1e-6))
     errors = np.nan_to_num(distance / usual, nan=-1.0).max(axis=2)
     location, scale, level, slope = _fit(values, group)
@@ -105,8 +107,15 @@ def _fit(values: npt.NDArray[np.float32], group: npt.NDArray[np.float64] | None)
     location = np.stack([s.location for s in scalings])
     scale = np.stack([np.where(s.known, s.scale / np.where(s.known, s.weight, 1.0), np.nan) for s in scalings])
     own = _scaled(values, location, scale)
-    level, slope = line(own, median_of_others(own, FEWEST_SIBLINGS) if group is None else group)
+    level, slope = line(own, _median_of_others(values, location, scale) if group is None else group)
     return location, scale, level, slope
+
+
+def _median_of_others(
+    values: npt.NDArray[np.float32], location: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    nothing = np.zeros_like(location)
+    return judge(values, Following(location, scale, nothing, nothing, nothing + 1.0)).group.astype(np.float64)
 
 
 def _scaled(
