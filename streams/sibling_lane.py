@@ -28,17 +28,30 @@ __all__ = ["SiblingLane"]
 
 _FORMAT = 1
 _FREE_TO_CHANGE = {"wait_rows"}
+_MOST_NOTES = 64
 _KEEPER = "keeper|"
 _ROW = ("series", "times", "values", "flags", "partitions", "offsets")
 
 
 class _Stored(NamedTuple):
-    """What the history holds: notes behind the whole state, its number, assets learnt and changes by operators."""
+    """What the history holds.
 
-    notes: int
-    number: int
-    fits: int
-    changes: int
+    Attributes
+    ----------
+    notes, noted
+        Notes behind the whole state, and their bytes.
+    number, size
+        Of the whole state, and its bytes.
+    fits, changes
+        Assets learnt and changes by operators that it holds.
+    """
+
+    notes: int = 0
+    noted: int = 0
+    number: int = 0
+    size: int = 0
+    fits: int = -1
+    changes: int = 0
 
 
 class SiblingLane:
@@ -79,7 +92,7 @@ class SiblingLane:
         # What was told since the last commit, each time with the table where that is new.
         self._told: list[tuple[RowBatch, Mapping[str, Any] | None]] = []
         self._told_version = -1
-        self._stored = _Stored(notes=0, number=0, fits=-1, changes=0)
+        self._stored = _Stored()
         self._offered: _Stored | None = None
         self._whole_due = True
 
@@ -134,18 +147,21 @@ class SiblingLane:
         """See `CommittedLane.committed_state`."""
         before, engine = self._stored, self.engine
         self._offered = None
-        if not (whole or self._whole_due):
+        # Notes beyond the size of the whole state are dearer than to store that again.
+        if not (whole or self._whole_due or before.noted > before.size or before.notes >= _MOST_NOTES):
             if not self._told:
                 return []
-            self._offered = before._replace(notes=before.notes + 1)
-            return [self._note(positions)]
+            note = self._note(positions)
+            self._offered = before._replace(notes=before.notes + 1, noted=before.noted + len(note.arrays))
+            return [note]
         if not (self._whole_due or self._told or before.notes or engine.changes != before.changes):
             return []
-        self._offered = _Stored(0, before.number + 1, engine.fit_count, engine.changes)
+        number = before.number + 1
         arrays, extra = engine.state(fitted=False)
         arrays |= {_KEEPER + name: array for name, array in self._keeper.state(len(engine.table)).items()}
-        extra |= {"fingerprint": self._fingerprint, "number": self._offered.number}
+        extra |= {"fingerprint": self._fingerprint, "number": number}
         stored = [StoredSnapshot(self.name, "committed", positions, arrays_to_bytes(arrays), extra)]
+        self._offered = _Stored(0, 0, number, len(stored[0].arrays), engine.fit_count, engine.changes)
         if engine.fit_count != before.fits:
             learnt = arrays_to_bytes(engine.state(fitted=True)[0])
             stored.append(StoredSnapshot(self.name, "fitted", positions, learnt, {}))
@@ -186,12 +202,13 @@ class SiblingLane:
             number = int(one.extra["number"])
         except (KeyError, TypeError) as error:
             raise SnapshotError(f"the stored state of {self.name!r} cannot be read: {error!r}") from error
-        notes = 0
+        notes, noted = 0, 0
         fits, changes = self.engine.fit_count, self.engine.changes
         while (note := stored.get(_note_kind(notes))) is not None and note.extra["number"] == number:
             self._take_again(note)
-            notes += 1
-        self._stored, self._whole_due = _Stored(notes, number, fits, changes), False
+            notes, noted = notes + 1, noted + len(note.arrays)
+        self._stored = _Stored(notes, noted, number, len(one.arrays), fits, changes)
+        self._whole_due = False
         self._series.known()
 
     def _take_again(self, note: StoredSnapshot) -> None:

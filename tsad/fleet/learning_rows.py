@@ -114,13 +114,19 @@ class LearningRows:
         return self._blocks[0]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """All rows."""
+        """All rows; the medians are left out while there are none."""
         rows = self._all()
-        return {name: getattr(rows, name) for name in _NAMES}
+        arrays: dict[str, npt.NDArray[Any]] = {name: getattr(rows, name) for name in _NAMES}
+        if np.isnan(rows.group).all():
+            arrays["group"] = rows.group[:, :0]
+        return arrays
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from a stored state."""
-        self._blocks = [SiblingRows(**{name: np.array(state[name]) for name in _NAMES})]
+        arrays = {name: np.array(state[name]) for name in _NAMES}
+        if not arrays["group"].shape[1]:
+            arrays["group"] = np.full_like(arrays["values"], np.nan)
+        self._blocks = [SiblingRows(**arrays)]
         self._counts = np.zeros(0, np.int64)
         self._count(self._blocks[0])
 
