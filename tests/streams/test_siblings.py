@@ -226,6 +226,27 @@ def test_a_failed_commit_keeps_everything_for_the_next(values, expected, tmp_pat
         assert contents(history) == expected[0]
 
 
+def test_notes_are_no_more_and_no_larger_than_the_state_behind_them(values, expected, tmp_path):
+    with History(tmp_path / "h.duckdb") as history:
+        worker = pipeline(history, **CHANGES[0])
+        for take in takes_on(worker, 0, None):
+            handle(worker, values, take)
+            worker.commit(snapshot=False)
+        stored = history.snapshots()
+        size = {kind: len(one.arrays) for (name, kind), one in stored.items() if name == "nodes.siblings"}
+        assert {"committed", "fitted", "told-0"} <= set(size)
+        number = stored["nodes.siblings", "committed"].extra["number"]
+        assert 1 < number < 30
+        valid = [
+            len(one.arrays)
+            for (name, kind), one in stored.items()
+            if name == "nodes.siblings" and one.extra.get("number") == number and kind != "committed"
+        ]
+        assert sum(valid[:-1]) <= size["committed"]
+        found = contents(history)
+        assert found == expected[0]
+
+
 def half(path, values):
     with History(path) as history:
         worker = pipeline(history, **CHANGES[0])

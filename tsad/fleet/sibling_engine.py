@@ -4,7 +4,7 @@ The counterpart of `tsad.engine` for assets that are judged against each other.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -271,6 +271,15 @@ class SiblingEngine:
         self._calibrator.set_budget(self.stream.alarm.false_alarms_per_day)
 
     def relearn(self, extra: Mapping[str, Any]) -> list[AlarmTransition]:
-        """Take over from a stored state the alarms alone: their counts go on, open ones are closed."""
+        """Take over from a stored state the alarms alone: their counts go on, open ones are closed.
+
+        Series keep their numbers, so that what is kept of them stays theirs.
+        """
+        if self.table.shared_channels == _tuple(extra["table"]["shared_channels"]):
+            self.table.restore(extra["table"])
         self._book.restore(extra["book"])
         return self._book.close_all(extra["newest"])
+
+
+def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
