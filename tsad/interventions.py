@@ -4,7 +4,7 @@ The engine applies an intervention between two batches, by event time alone, so 
 places among the same observations give the same scores and alarms, live and in a backtest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
@@ -98,6 +98,7 @@ class LearningEngine(Protocol):
 
     table: SeriesTable
     maintenance: MaintenancePlan
+    is_stopping: Callable[[], bool]
 
     @property
     def newest(self) -> int:

@@ -4,7 +4,7 @@ The counterpart of `tsad.engine` for assets that are judged against each other.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from tsad.alarms import AlarmBook, AlarmTransition
 from tsad.calibration.episodes import EpisodeCalibrator
 from tsad.calibration.persistence import PersistenceFilter
 from tsad.detectors.base import Scores, Unscored
-from tsad.errors import SnapshotError
+from tsad.errors import SnapshotError, StoppedError
 from tsad.fleet.groups import SiblingGroups
 from tsad.fleet.sibling_comparison import GroupComparison, SiblingVerdicts
 from tsad.fleet.sibling_settings import DETECTOR, SiblingStream
@@ -60,6 +60,8 @@ class SiblingEngine:
         self.table = SeriesTable(stream.channels)
         self.maintenance = MaintenancePlan(stream.name)
         """When nothing is learnt, besides the times that rows say themselves."""
+        self.is_stopping: Callable[[], bool] = lambda: False
+        """Whether learning is to be broken off."""
         self.changes = 0
         """Rises with everything that operators change."""
         self._groups = SiblingGroups(stream.siblings.matchers(), self.table)
@@ -95,6 +97,11 @@ class SiblingEngine:
 
         What comes back are the rows of closed steps of assets that are learnt. Their values are the distances by
         channel from what the siblings lead to expect, signed, in units of its healthy 99th percentile.
+
+        Raises
+        ------
+        StoppedError
+            `is_stopping` said so. The engine is of no use then: a part of the batch has gone in.
         """
         counts: Counter[str] = Counter()
         self._groups.follow()
@@ -114,6 +121,8 @@ class SiblingEngine:
         return self._alarmed(found, counts)
 
     def _calibrate(self, series: int, errors: npt.NDArray[np.float64], times: npt.NDArray[np.int64]) -> Any:
+        if self.is_stopping():
+            raise StoppedError("learning was broken off; the batch is to be processed anew")
         return self._calibrator.fit(series, self._persistence.prime(series, errors), times)
 
     def _alarmed(self, found: SiblingVerdicts, counts: Counter[str]) -> StreamOutput:

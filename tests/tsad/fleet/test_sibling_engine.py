@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.tsad.naive import compared_with_siblings
-from tsad.errors import SnapshotError
+from tsad.errors import SnapshotError, StoppedError
 from tsad.fleet.following import Following, judge, learn, median_of_group
 from tsad.fleet.sibling_engine import SiblingEngine
 from tsad.fleet.sibling_settings import SiblingSettings, SiblingStream, common_name
@@ -335,6 +335,14 @@ def test_learning_anew_closes_what_stands_and_counts_on():
     assert {one.kind for one in closed} == {"alarm.cleared"}
     again = other.process(batch(readings()))
     assert min(one.transition_seq for one in again.transitions if one.asset == closed[0].asset) > 2
+
+
+def test_learning_is_broken_off_when_all_stops():
+    made = engine()
+    made.is_stopping = lambda: True
+    made.process(batch(readings()[: TRAIN - 1]))
+    with pytest.raises(StoppedError):
+        made.process(batch(readings()[TRAIN - 1 :], first=TRAIN - 1))
 
 
 def test_a_damaged_state_is_refused():
