@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tsad.alarms import AlarmBook, AlarmTransition
 from tsad.calibration.episodes import EpisodeCalibrator
 from tsad.calibration.persistence import PersistenceFilter
+from tsad.calibration.tail import CalibrationFit
 from tsad.detectors.base import Scores, Unscored
 from tsad.errors import SnapshotError, StoppedError
 from tsad.fleet.groups import SiblingGroups
@@ -120,7 +121,7 @@ class SiblingEngine:
         counts += found.counts
         return self._alarmed(found, counts)
 
-    def _calibrate(self, series: int, errors: npt.NDArray[np.float64], times: npt.NDArray[np.int64]) -> Any:
+    def _calibrate(self, series: int, errors: npt.NDArray[np.float64], times: npt.NDArray[np.int64]) -> CalibrationFit:
         if self.is_stopping():
             raise StoppedError("learning was broken off; the batch is to be processed anew")
         return self._calibrator.fit(series, self._persistence.prime(series, errors), times)
