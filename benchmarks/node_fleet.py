@@ -1,7 +1,8 @@
-"""Node fleets: faults found on the simulated fleet, the two protocols, and the speed of training together.
+"""Node fleets: faults found on the simulated fleet, the two protocols, training together, and siblings live.
 
-``python -m benchmarks node_fleet [--part faults|protocols|speed …] [--seeds N] [--epochs N]``. Without ``--part`` the
-simulated fleet and the speed; the part ``protocols`` also needs SMD and ASD. All but ``speed`` run on one thread.
+``python -m benchmarks node_fleet [--part faults|protocols|speed|live …] [--seeds N] [--epochs N]``. Without
+``--part`` the simulated fleet and the speed; the part ``protocols`` also needs SMD and ASD. All but ``speed`` run on
+one thread.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.siblings import live
 from evaluation.datasets.registry import load_dataset
 from evaluation.errors import DatasetNotFoundError
 from evaluation.fleet.protocols import NodeRecording, differences, measure_honest, measure_paper, run_honest
@@ -233,7 +235,7 @@ def timed(action: Callable[[], object]) -> float:
 def main() -> None:
     """Run the parts and print their tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--part", action="append", choices=("faults", "protocols", "speed"))
+    parser.add_argument("--part", action="append", choices=("faults", "protocols", "speed", "live"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     arguments, _ = parser.parse_known_args()
@@ -246,6 +248,8 @@ def main() -> None:
         protocols(arguments.seeds, arguments.epochs, console)
     if "speed" in parts:
         speed(arguments.epochs, console)
+    if "live" in parts:
+        live(arguments.seeds, console)
 
 
 if __name__ == "__main__":

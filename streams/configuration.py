@@ -17,6 +17,8 @@ from streams.errors import ConfigurationFileError
 from streams.retention import HistorySettings
 from tsad.annunciation import AnnunciationSettings
 from tsad.events.settings import EventRateSettings, EventScoringSettings
+from tsad.fleet.sibling_settings import DETECTOR as SIBLINGS_DETECTOR
+from tsad.fleet.sibling_settings import SiblingSettings, SiblingStream
 from tsad.fusion.part_settings import PartSettings
 from tsad.lifecycle import AlarmPolicyLimits
 from tsad.maintenance import MaintenanceRule
@@ -80,6 +82,25 @@ class NumericStream(StreamSettings):
     models: Mapping[str, Path] = Field(
         default_factory=dict, description="folder of `tsad fit` by asset; relative to the configuration file"
     )
+    siblings: SiblingSettings | None = Field(default=None, description="judge like assets against each other too")
+
+    @property
+    def siblings_name(self) -> str:
+        """Name of the stream of what siblings say."""
+        return f"{self.name}.siblings"
+
+    def sibling_stream(self) -> SiblingStream | None:
+        """What siblings say of the assets, as a stream; None where they are not compared."""
+        if self.siblings is None:
+            return None
+        return SiblingStream(self.siblings_name, self.step, self.siblings, self.channels, self.max_ahead)
+
+    @model_validator(mode="after")
+    def _siblings_possible(self) -> Self:
+        siblings = self.sibling_stream()
+        if siblings is not None:
+            siblings.check()
+        return self
 
     @model_validator(mode="after")
     def _policy_possible(self) -> Self:
@@ -216,6 +237,7 @@ class Configuration(Frozen):
     def _consistent(self) -> Self:
         streams = [s.name for s in self.streams]
         streams += [s.rate_name for s in self.streams if isinstance(s, EventStream) and s.rate is not None]
+        streams += [s.siblings_name for s in self.numeric_streams if s.siblings is not None]
         streams += [s.parts_name for s in self.streams if isinstance(s, InspectionStream) and s.joining is not None]
         for what, names in (("streams", streams), ("webhooks", [e.name for e in self.endpoints()])):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -246,12 +268,14 @@ class Configuration(Frozen):
         return tuple(endpoint for webhook in self.webhooks for endpoint in webhook.endpoints())
 
     def scored_by(self) -> dict[str, list[str]]:
-        """Detectors by stream, the streams of event rates among them; none where nothing is scored."""
+        """Detectors by stream, derived ones among them (rates, siblings, parts); none where nothing is scored."""
         found: dict[str, list[str]] = {}
         for stream in self.streams:
             found[stream.name] = []
             if isinstance(stream, NumericStream):
                 found[stream.name] = [detector.name for detector in stream.detectors]
+                if stream.siblings is not None:
+                    found[stream.siblings_name] = [SIBLINGS_DETECTOR]
             elif isinstance(stream, EventStream):
                 found[stream.name] = [d.name for d in stream.scoring.detectors] if stream.scoring else []
                 if stream.rate is not None:

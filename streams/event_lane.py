@@ -16,10 +16,10 @@ from streams.retention import HistorySettings
 from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import settings_fingerprint
 from tsad.alarms import AlarmTransition
-from tsad.engine import StreamEngine
 from tsad.events.engine import EventEngine
 from tsad.events.rates import EventCounter
 from tsad.events.records import EventOutput, EventRecords
+from tsad.interventions import LearningEngine
 
 __all__ = ["EventLane"]
 
@@ -59,7 +59,7 @@ class EventLane:
             self._counter = EventCounter(settings.name, stream.step_ns, self._rates.engine.table)
         self._stored = StoredState(settings.name, settings_fingerprint(settings))
 
-    def engines(self) -> dict[str, StreamEngine]:
+    def engines(self) -> Mapping[str, LearningEngine]:
         """The engine that operators' words are for, by its stream's name: that of the rate."""
         return {} if self._rates is None else {self._rates.engine.settings.name: self._rates.engine}
 

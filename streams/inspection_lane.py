@@ -151,17 +151,17 @@ class InspectionLane:
 
     # ------------------------------------------------------------------------------------------------- state
 
-    def committed_state(self, positions: dict[Position, int]) -> StoredSnapshot | None:
+    def committed_state(self, positions: dict[Position, int], *, whole: bool) -> list[StoredSnapshot]:  # noqa: ARG002
         """See `CommittedLane.committed_state`."""
         if not self._changed:
-            return None
+            return []
         known: npt.NDArray[np.int64] = np.array(list(self._known.items()), np.int64).reshape(-1, 2)
-        return StoredSnapshot(self.name, "committed", positions, arrays_to_bytes({"known": known}), {})
+        return [StoredSnapshot(self.name, "committed", positions, arrays_to_bytes({"known": known}), {})]
 
     def committed(self) -> None:
         """See `CommittedLane.committed`."""
         self._changed = False
 
-    def restore_committed(self, stored: StoredSnapshot) -> None:
+    def restore_committed(self, stored: Mapping[str, StoredSnapshot]) -> None:
         """See `CommittedLane.restore_committed`."""
-        self._known = dict(arrays_from_bytes(stored.arrays)["known"].tolist())
+        self._known = dict(arrays_from_bytes(stored["committed"].arrays)["known"].tolist())

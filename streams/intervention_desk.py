@@ -25,8 +25,7 @@ from connectors.sources.base import Position
 from streams.errors import StreamsError
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes
 from tsad.alarms import ANOMALY_RULE, AlarmTransition, stable_id
-from tsad.engine import StreamEngine
-from tsad.interventions import Intervention, InterventionKind
+from tsad.interventions import Intervention, InterventionKind, LearningEngine
 from tsad.maintenance import MaintenanceCover, MaintenancePlan, MaintenanceRule, MaintenanceWindow
 
 __all__ = ["OPEN_END", "InterventionDesk", "InterventionRefusedError"]
@@ -263,7 +262,7 @@ class InterventionDesk:
             )  # fmt: skip
             self._waiting.append(rest)
 
-    def heed(self, engines: Mapping[str, StreamEngine], positions: Mapping[Position, int]) -> bool:
+    def heed(self, engines: Mapping[str, LearningEngine], positions: Mapping[Position, int]) -> bool:
         """Hand what waits to the engines, at these positions; returns whether there is something to be written.
 
         What was heeded stays to be written until `written` is called, so a failed commit changes nothing.
@@ -277,7 +276,7 @@ class InterventionDesk:
             self._heeded.append(replace(record, applied=at, effects=effects))
         return bool(self._heeded)
 
-    def _learn(self, engine: StreamEngine, record: InterventionRecord) -> list[dict[str, object]]:
+    def _learn(self, engine: LearningEngine, record: InterventionRecord) -> list[dict[str, object]]:
         learnt: Mapping[str, npt.NDArray[Any]] = {}
         if record.kind == "restore":
             found = [

@@ -21,9 +21,10 @@ from streams.scored_series import ScoredSeries, SeriesRows
 from streams.snapshots import arrays_from_bytes, arrays_to_bytes, settings_fingerprint
 from tsad.alarms import AlarmTransition
 from tsad.deadline import LateAnswers
-from tsad.engine import StreamEngine
 from tsad.fusion.part_events import PartEventKind
+from tsad.interventions import LearningEngine
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch
+from tsad.series import SeriesTable
 from tsad.stream_output import FitReport
 
 __all__ = ["CommittedLane", "Lane", "LaneOutput", "NumericLane", "StatefulLane", "StoredState"]
@@ -35,7 +36,8 @@ class LaneOutput:
 
     `learnt_jointly` tells that something was learnt from several partitions at once. Which records it was learnt from
     depends on how they were interleaved, so the result is stored in the transaction of the first scores it gives.
-    `evidence` is what the records say of parts, for lanes that join.
+    `evidence` is what the records say of parts, for lanes that join; `final` are the rows that became final, as
+    detectors saw them, with their series.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class LaneOutput:
     rows: int = 0
     learnt_jointly: bool = False
     evidence: PartEvidenceBatch | None = None
+    final: tuple[RowBatch, SeriesTable] | None = None
 
 
 class Lane(Protocol):
@@ -70,14 +73,22 @@ class CommittedLane(Protocol):
 
     name: str
 
-    def committed_state(self, positions: dict[Position, int]) -> StoredSnapshot | None:
-        """The state to store, of kind ``committed``; None if nothing has changed since it was last stored."""
+    def committed_state(self, positions: dict[Position, int], *, whole: bool) -> list[StoredSnapshot]:
+        """The state to store, the main part of kind ``committed``; none if nothing has changed since it was stored.
+
+        Parameters
+        ----------
+        positions
+            Up to where records were taken in.
+        whole
+            The engines' states are stored too, so that what was only noted since the last time may go.
+        """
 
     def committed(self) -> None:
         """It was stored."""
 
-    def restore_committed(self, stored: StoredSnapshot) -> None:
-        """Continue from a stored state.
+    def restore_committed(self, stored: Mapping[str, StoredSnapshot]) -> None:
+        """Continue from a stored state, by kind.
 
         Raises
         ------
@@ -91,7 +102,7 @@ class CommittedLane(Protocol):
 class StatefulLane(Lane, Protocol):
     """A lane that learns, and so has a state to be continued from."""
 
-    def engines(self) -> dict[str, StreamEngine]:
+    def engines(self) -> Mapping[str, LearningEngine]:
         """The engines that operators' words are for, by their streams' names."""
 
     @property
@@ -228,7 +239,7 @@ class NumericLane:
         """
         return adopt_models(self._series.engine, self._models)
 
-    def engines(self) -> dict[str, StreamEngine]:
+    def engines(self) -> Mapping[str, LearningEngine]:
         """See `StatefulLane.engines`."""
         return {self.name: self._series.engine}
 
@@ -262,6 +273,7 @@ class NumericLane:
         out.transitions = result.transitions
         out.fits = result.fits
         out.rows = len(result.rows)
+        out.final = (result.rows if result.judged is None else result.judged, self._series.engine.table)
         for index in np.flatnonzero(result.set_aside_status == ObservationStatus.FUTURE):
             out.rejected.append(_future(batches, result.set_aside, int(index)))
         if self._tells and len(result.rows):

@@ -141,39 +141,40 @@ class PartLane:
 
     # ------------------------------------------------------------------------------------------------- state
 
-    def committed_state(self, positions: dict[Position, int]) -> StoredSnapshot | None:
+    def committed_state(self, positions: dict[Position, int], *, whole: bool) -> list[StoredSnapshot]:  # noqa: ARG002
         """See `CommittedLane.committed_state`."""
         if not self._changed:
-            return None
+            return []
         engine, extra = self._engine.state()
         merge, held = self._merge.state()
         arrays = {f"engine|{name}": array for name, array in engine.items()}
         arrays |= {f"merge|{name}": array for name, array in merge.items()}
         extra = {"fingerprint": self._fingerprint, "engine": extra, "merge": held}
         extra["channels"] = {step: list(names) for step, names in self._engine.channels.items()}
-        return StoredSnapshot(self.name, "committed", positions, arrays_to_bytes(arrays), extra)
+        return [StoredSnapshot(self.name, "committed", positions, arrays_to_bytes(arrays), extra)]
 
     def committed(self) -> None:
         """See `CommittedLane.committed`."""
         self._changed = False
 
-    def restore_committed(self, stored: StoredSnapshot) -> None:
+    def restore_committed(self, stored: Mapping[str, StoredSnapshot]) -> None:
         """See `CommittedLane.restore_committed`."""
-        if stored.extra["fingerprint"] != self._fingerprint:
+        one = stored["committed"]
+        if one.extra["fingerprint"] != self._fingerprint:
             raise StateMismatchError(
                 f"stream {self.name!r}: the stored state was made with other settings of joining. Put the old settings "
                 f"back, or start once with --relearn {self.name} to learn it anew from here on"
             )
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {"engine": {}, "merge": {}}
-        for key, array in arrays_from_bytes(stored.arrays).items():
+        for key, array in arrays_from_bytes(one.arrays).items():
             part, _, name = key.partition("|")
             parts[part][name] = array
         try:
-            self._engine.restore(parts["engine"], stored.extra["engine"])
-            self._merge.restore(parts["merge"], stored.extra["merge"])
+            self._engine.restore(parts["engine"], one.extra["engine"])
+            self._merge.restore(parts["merge"], one.extra["merge"])
         except (KeyError, TypeError) as error:
             raise SnapshotError(f"the stored state of {self.name!r} cannot be read: {error!r}") from error
-        self._engine.channels = {step: tuple(names) for step, names in stored.extra["channels"].items()}
+        self._engine.channels = {step: tuple(names) for step, names in one.extra["channels"].items()}
 
     def relearn(self, stored: StoredSnapshot) -> list[AlarmTransition]:
         """Start anew; returns the closing of alarms that were open."""

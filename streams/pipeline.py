@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from time import monotonic
 
 import numpy as np
-import pyarrow as pa
 import structlog
 
 from connectors.errors import HistoryError
@@ -14,6 +13,7 @@ from connectors.history.database import Commit, History
 from connectors.sources.base import Gap, Position, RecordBatch
 from connectors.webhooks.endpoint import Endpoint
 from streams.annunciator import Annunciator
+from streams.commit_tables import dead_letter_table, fits_table
 from streams.configuration import Configuration, EventStream, GenealogyStream, InspectionStream, NumericStream, Stream
 from streams.errors import StateMismatchError
 from streams.event_lane import EventLane
@@ -23,17 +23,18 @@ from streams.intervention_desk import InterventionDesk
 from streams.lanes import CommittedLane, Lane, LaneOutput, NumericLane, StatefulLane
 from streams.part_evidence import PartEvidenceBatch
 from streams.part_lane import PartLane
+from streams.sibling_lane import SiblingLane
 from streams.statistics import Statistics
 from tsad.alarms import AlarmTransition
 from tsad.deadline import LateAnswers
+from tsad.interventions import LearningEngine
 from tsad.maintenance import MaintenancePlan
-from tsad.stream_output import FitReport
+from tsad.observations import RowBatch
+from tsad.series import SeriesTable
 
 __all__ = ["Pipeline"]
 
 _log = structlog.get_logger(__name__)
-
-_LONGEST_PAYLOAD = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,18 @@ class Pipeline:
             for stream in configuration.streams
             if isinstance(stream, InspectionStream) and stream.joining is not None
         ]
+        self._sibling_lanes = [
+            SiblingLane(stream, siblings, numbers[siblings.name])
+            for stream in configuration.numeric_streams
+            if (siblings := stream.sibling_stream()) is not None
+        ]
         inspections = [lane for lane in self._lanes if isinstance(lane, InspectionLane)]
-        self._with_commits: list[CommittedLane] = [*inspections, *self._part_lanes]
+        self._with_commits: list[CommittedLane] = [*inspections, *self._part_lanes, *self._sibling_lanes]
         self._stateful: list[StatefulLane] = [lane for lane in self._lanes if isinstance(lane, NumericLane | EventLane)]
-        self.engines = {name: engine for lane in self._stateful for name, engine in lane.engines().items()}
+        self.engines: dict[str, LearningEngine] = {
+            name: engine for lane in self._stateful for name, engine in lane.engines().items()
+        }
+        self.engines |= {lane.name: lane.engine for lane in self._sibling_lanes}
         for name, engine in self.engines.items():
             engine.maintenance = MaintenancePlan(name, configuration.alarms.maintenance)
             engine.is_stopping = is_stopping
@@ -132,7 +141,8 @@ class Pipeline:
         committed = self._history.positions()
         stored = self._history.snapshots()
         late = self._history.late_answers()
-        unknown = sorted(set(relearn) - {lane.name for lane in self._lanes} - {lane.name for lane in self._part_lanes})
+        derived: list[PartLane | SiblingLane] = [*self._part_lanes, *self._sibling_lanes]
+        unknown = sorted(set(relearn) - {lane.name for lane in (*self._lanes, *derived)})
         if unknown:
             raise StateMismatchError(f"--relearn {unknown[0]}: the configuration has no such stream")
         resume = dict(committed)
@@ -157,14 +167,21 @@ class Pipeline:
                 if position[0] == lane.topic:
                     resume[position] = min(resume.get(position, offset), offset)
         for with_commits in self._with_commits:
-            state = stored.get((with_commits.name, "committed"))
-            if state is None:
+            state = {kind: one for (name, kind), one in stored.items() if name == with_commits.name}
+            if "committed" not in state:
                 continue
-            if with_commits.name in relearn and isinstance(with_commits, PartLane):
+            if isinstance(with_commits, PartLane) and with_commits.name in relearn:
+                for transition in with_commits.relearn(state["committed"]):
+                    self._tell(transition)
+                continue
+            if isinstance(with_commits, SiblingLane) and {with_commits.name, with_commits.source} & set(relearn):
+                self.desk.relearnt([with_commits.name], self._commit)
                 for transition in with_commits.relearn(state):
                     self._tell(transition)
                 continue
             with_commits.restore_committed(state)
+            if isinstance(with_commits, SiblingLane):
+                self.statistics.fitted[with_commits.name] = with_commits.fit_count
         for numeric in (lane for lane in self._lanes if isinstance(lane, NumericLane)):
             for asset in numeric.adopt_models():
                 _log.info("a model was taken over", stream=numeric.name, asset=asset)
@@ -201,6 +218,7 @@ class Pipeline:
 
     def _run(self, batches: Sequence[RecordBatch], *, mute: bool) -> None:
         told: dict[str, PartEvidenceBatch | None] = {}
+        final: dict[str, tuple[RowBatch, SeriesTable] | None] = {}
         for lane in self._lanes:
             own = [batch for batch in batches if batch.topic == lane.topic]
             if not own or (mute and lane.name not in self._continued):
@@ -211,30 +229,32 @@ class Pipeline:
                 continue
             records = sum(len(batch) for batch in own)
             self._take(lane, output, records)
-            told[lane.name] = output.evidence
-        # Read again, records say nothing new of parts: their state is that of the last commit already.
-        for part_lane in self._part_lanes if not mute else ():
-            self._take(part_lane, part_lane.join(told), 0)
+            told[lane.name], final[lane.name] = output.evidence, output.final
+        # Read again, records say nothing new of parts and siblings: their state is that of the last commit already.
         if not mute:
+            for part_lane in self._part_lanes:
+                self._take(part_lane, part_lane.join(told), 0)
+            for sibling_lane in self._sibling_lanes:
+                self._take(sibling_lane, sibling_lane.join(final.get(sibling_lane.source)), 0)
             for batch in batches:
                 self._commit.records += len(batch)
                 self._commit.positions[batch.topic, batch.partition] = batch.next_offset
 
-    def _take(self, lane: Lane | PartLane, output: LaneOutput, records: int) -> None:
+    def _take(self, lane: Lane | PartLane | SiblingLane, output: LaneOutput, records: int) -> None:
         commit = self._commit
         counts = output.counts
         counts["records"] += records
         counts["rows"] += output.rows
         for batch, rejected in output.rejected:
             counts[f"dead_letter_{rejected.reason}"] += 1
-            commit.append("dead_letters", _dead_letter(batch, rejected.index, rejected.reason, rejected.detail))
+            commit.append("dead_letters", dead_letter_table(batch, rejected.index, rejected.reason, rejected.detail))
         for name, count in counts.items():
             if count:
                 commit.counts[lane.name, name] += count
         for table, rows in output.tables.items():
             commit.append(table, rows)
         if output.fits:
-            commit.append("fits", _fits(lane.name, output.fits))
+            commit.append("fits", fits_table(lane.name, output.fits))
         for fit in output.fits:
             if fit.problem:
                 _log.warning("a series could not be learnt yet", stream=lane.name, asset=fit.asset, problem=fit.problem)
@@ -244,6 +264,9 @@ class Pipeline:
             commit.series += lane.new_series()
             self.statistics.fitted[lane.name] = lane.fit_count
             self.statistics.drifting[lane.name] = lane.drifting()
+        elif isinstance(lane, SiblingLane):
+            commit.series += lane.new_series()
+            self.statistics.fitted[lane.name] = lane.fit_count
 
     def drifting_assets(self) -> dict[str, list[str]]:
         """Assets that score higher in quiet time than they did when they were learnt, by stream."""
@@ -284,7 +307,7 @@ class Pipeline:
             batch = RecordBatch(
                 gap.topic, gap.partition, [None], np.array([gap.expected], np.int64), np.zeros(1, np.int64)
             )
-            self._commit.append("dead_letters", _dead_letter(batch, 0, "records_expired", detail))
+            self._commit.append("dead_letters", dead_letter_table(batch, 0, "records_expired", detail))
             self._commit.positions[position] = gap.found
             for lane in self._lanes:
                 if lane.topic == gap.topic:
@@ -318,7 +341,9 @@ class Pipeline:
         nothing_new = not commit.records and not commit.positions
         if nothing_new and not (snapshot and self._unsaved):
             return False
-        commit.snapshots = [one for lane in self._with_commits if (one := lane.committed_state(positions)) is not None]
+        commit.snapshots = [
+            stored for lane in self._with_commits for stored in lane.committed_state(positions, whole=snapshot)
+        ]
         if snapshot:
             commit.snapshots += [stored for lane in self._stateful for stored in lane.snapshots(positions)]
         for name, engine in self.engines.items():
@@ -345,12 +370,9 @@ class Pipeline:
 
     def expire(self) -> int:
         """Delete rows beyond their retention (by event time), and the oldest beyond the file's size; returns rows."""
+        lanes: list[Lane | PartLane | SiblingLane] = [*self._lanes, *self._part_lanes, *self._sibling_lanes]
         deleted = self._history.delete_older(
-            {
-                number: seconds
-                for retentions in [one.retentions for one in self._lanes] + [one.retentions for one in self._part_lanes]
-                for number, seconds in retentions.items()
-            },
+            {number: seconds for lane in lanes for number, seconds in lane.retentions.items()}
         )
         deleted += self._history.shrink(self._configuration.history.max_bytes)
         return deleted
@@ -364,35 +386,3 @@ def _lane(stream: Stream, numbers: Mapping[str, int], *, tells: bool, clock: Cal
     if isinstance(stream, GenealogyStream):
         return GenealogyLane(stream, numbers[stream.name])
     return InspectionLane(stream, numbers[stream.name])
-
-
-def _fits(stream: str, fits: Sequence[FitReport]) -> pa.Table:
-    calibrations = [fit.calibration for fit in fits]
-    return pa.table(
-        {
-            "stream": [stream] * len(fits),
-            "asset": [fit.asset for fit in fits],
-            "time": pa.array([fit.time for fit in fits], pa.timestamp("ns")),
-            "rows": pa.array([fit.rows for fit in fits], pa.int32()),
-            "max_false_alarms_per_day": pa.array([c and c.max_budget for c in calibrations], pa.float64()),
-            "flags": pa.array([list(c.flags) if c else None for c in calibrations], pa.list_(pa.string())),
-            "problem": pa.array([fit.problem for fit in fits], pa.string()),
-            "choices": pa.array([list(fit.choices) for fit in fits], pa.list_(pa.string())),
-        },
-    )
-
-
-def _dead_letter(batch: RecordBatch, index: int, reason: str, detail: str) -> pa.Table:
-    payload = batch.values[index]
-    arrival = int(batch.arrivals[index])
-    return pa.table(
-        {
-            "topic": [batch.topic],
-            "partition": pa.array([batch.partition], pa.int32()),
-            "record_offset": pa.array([int(batch.offsets[index])], pa.int64()),
-            "reason": [reason],
-            "detail": [detail[:1000]],
-            "payload": pa.array([None if payload is None else payload[:_LONGEST_PAYLOAD]], pa.binary()),
-            "arrived": pa.array([arrival or None], pa.timestamp("ns")),
-        },
-    )

@@ -12,14 +12,53 @@ from streams.retention import HistorySettings, Keeper
 from tsad.alarms import AlarmTransition
 from tsad.engine import StreamEngine, StreamOutput
 from tsad.observations import ObservationBatch, RowBatch
+from tsad.series import SeriesTable
 from tsad.settings import StreamSettings
 
-__all__ = ["ScoredSeries", "SeriesRows"]
+__all__ = ["NewSeries", "ScoredSeries", "SeriesRows"]
 
 SeriesRows = list[tuple[int, int, str, tuple[str, ...]]]
 """``(stream id, series, asset, channels)``, as in the history's table."""
 
 _KEEPER = "keeper|"
+
+
+class NewSeries:
+    """Tells which series of a table the history does not know yet.
+
+    Parameters
+    ----------
+    stream_id
+        Number of the stream in the history file.
+    table
+        Its series.
+    """
+
+    def __init__(self, stream_id: int, table: SeriesTable) -> None:
+        self._stream_id = stream_id
+        self._table = table
+        self._channels: list[int] = []
+        self._version = -1
+
+    def since_last(self) -> SeriesRows:
+        """Series that are new, or have new channels, since the last call, as rows of the history's table."""
+        table = self._table
+        fresh: SeriesRows = []
+        if self._version == table.version:
+            return fresh
+        self._version = table.version
+        for series in range(len(table)):
+            count = table.channel_count(series)
+            if series >= len(self._channels):
+                self._channels.append(-1)
+            if self._channels[series] != count:
+                self._channels[series] = count
+                fresh.append((self._stream_id, series, table.assets[series], table.channel_names(series)))
+        return fresh
+
+    def known(self) -> None:
+        """The history knows all that the table holds, for it was restored."""
+        self._channels = [self._table.channel_count(series) for series in range(len(self._table))]
 
 
 class ScoredSeries:
@@ -45,8 +84,7 @@ class ScoredSeries:
         self.engine = StreamEngine(settings, clock)
         self.stream_id = stream_id
         self._keeper = Keeper(history, stream_id, len(settings.detectors), self.engine.delays)
-        self._known_channels: list[int] = []
-        self._known_version = -1
+        self._new = NewSeries(stream_id, self.engine.table)
 
     def process(self, observations: ObservationBatch) -> tuple[StreamOutput, dict[str, Any]]:
         """Score; returns what the engine made of it, and the rows to keep by table."""
@@ -90,19 +128,7 @@ class ScoredSeries:
 
     def new_series(self) -> SeriesRows:
         """Series that are new, or have new channels, since the last call, as rows of the history's table."""
-        table = self.engine.table
-        fresh: SeriesRows = []
-        if self._known_version == table.version:
-            return fresh
-        self._known_version = table.version
-        for series in range(len(table)):
-            count = table.channel_count(series)
-            if series >= len(self._known_channels):
-                self._known_channels.append(-1)
-            if self._known_channels[series] != count:
-                self._known_channels[series] = count
-                fresh.append((self.stream_id, series, table.assets[series], table.channel_names(series)))
-        return fresh
+        return self._new.since_last()
 
     def state(self, *, fitted: bool) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """State of the engine, and with the streaming one the keeper's."""
@@ -122,5 +148,4 @@ class ScoredSeries:
         """
         self._keeper.restore({k.removeprefix(_KEEPER): v for k, v in arrays.items() if k.startswith(_KEEPER)})
         self.engine.restore({k: v for k, v in arrays.items() if not k.startswith(_KEEPER)}, extra)
-        table = self.engine.table
-        self._known_channels = [table.channel_count(s) for s in range(len(table))]
+        self._new.known()

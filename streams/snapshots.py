@@ -20,7 +20,7 @@ SNAPSHOT_FORMAT = 6
 
 _FREE_TO_CHANGE = {
     "topic", "message", "ranges", "history", "max_ahead", "silent_after", "kind", "time", "time_unit", "retention",
-    "models", "deadline",
+    "models", "deadline", "siblings",
 }  # fmt: skip
 _BUDGET = "false_alarms_per_day"
 

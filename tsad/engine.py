@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any
 
@@ -17,7 +16,7 @@ from tsad.calibration.tail import CalibrationFit
 from tsad.deadline import LateAnswers
 from tsad.detectors.base import Detector
 from tsad.errors import NotEnoughDataError, StoppedError
-from tsad.interventions import Effect, Intervention
+from tsad.interventions import Effect, Intervention, concerned_series
 from tsad.kernels.episodes import BAD, FALSE_ALARM
 from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
@@ -171,6 +170,7 @@ class StreamEngine:
         said, told = self._score(rows, early, scored, counts)
         return StreamOutput(
             rows=seen,
+            judged=rows,
             scores=said.scores,
             reason=said.reason,
             verdict=said.verdict,
@@ -352,13 +352,7 @@ class StreamEngine:
 
     def concerned(self, intervention: Intervention) -> list[int]:
         """Series that an intervention is about."""
-        if intervention.kind == "end_maintenance":
-            return []
-        if intervention.kind == "maintenance":
-            assets = self.table.assets
-            return [series for series, asset in enumerate(assets) if fnmatchcase(asset, intervention.asset)]
-        series = self.table.find(intervention.asset)
-        return [] if series < 0 else [series]
+        return concerned_series(self.table, intervention)
 
     def _learn_from(self, one: Intervention, series: int) -> Effect:
         tier = self._tiers.of(series)

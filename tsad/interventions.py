@@ -4,13 +4,17 @@ The engine applies an intervention between two batches, by event time alone, so 
 places among the same observations give the same scores and alarms, live and in a backtest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
-__all__ = ["CalibrationFigures", "Effect", "Intervention", "InterventionKind"]
+from tsad.maintenance import MaintenancePlan
+from tsad.series import SeriesTable
+
+__all__ = ["CalibrationFigures", "Effect", "Intervention", "InterventionKind", "LearningEngine", "concerned_series"]
 
 InterventionKind = Literal["bad", "false_alarm", "withdraw", "maintenance", "end_maintenance", "restore"]
 
@@ -87,3 +91,34 @@ class Effect:
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
         return asdict(self)
+
+
+class LearningEngine(Protocol):
+    """An engine that heeds what operators say; see `tsad.engine.StreamEngine`."""
+
+    table: SeriesTable
+    maintenance: MaintenancePlan
+    is_stopping: Callable[[], bool]
+
+    @property
+    def newest(self) -> int:
+        """The newest event time of a row, ns UTC; 0 before the first."""
+
+    def concerned(self, intervention: Intervention) -> list[int]:
+        """Series that an intervention is about."""
+
+    def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
+        """What `learn` can change of a series, for an intervention of kind ``restore``; empty while it is new."""
+
+    def learn(self, intervention: Intervention) -> list[Effect]:
+        """Let what an operator said change what is learnt; returns what it changed, by asset."""
+
+
+def concerned_series(table: SeriesTable, intervention: Intervention) -> list[int]:
+    """Series that an intervention is about."""
+    if intervention.kind == "end_maintenance":
+        return []
+    if intervention.kind == "maintenance":
+        return [series for series, asset in enumerate(table.assets) if fnmatchcase(asset, intervention.asset)]
+    series = table.find(intervention.asset)
+    return [] if series < 0 else [series]

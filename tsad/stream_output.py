@@ -60,6 +60,8 @@ class StreamOutput:
         By detector, numbers of the rows that its network was not asked about before the deadline.
     delayed
         What is said later of rows, of this batch or of earlier ones; None where the detector says nothing more.
+    judged
+        The rows as detectors saw them: `rows` with broken sensors masked and counters as rates.
     """
 
     rows: RowBatch
@@ -75,3 +77,4 @@ class StreamOutput:
     leading: npt.NDArray[np.int32] | None = None
     late: dict[str, npt.NDArray[np.intp]] = field(default_factory=dict)
     delayed: DelayedScores | None = None
+    judged: RowBatch | None = None

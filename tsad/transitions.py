@@ -1,5 +1,7 @@
 """From calibrated rows to alarm transitions with their explanation."""
 
+from typing import Protocol
+
 import numpy as np
 
 from tsad.alarms import ANOMALY_RULE, SEVERITIES, AlarmBook, AlarmTransition, Verdict
@@ -10,13 +12,25 @@ from tsad.observations import RowBatch
 from tsad.quality.alarms import masked_channels
 from tsad.scoring_tier import TierScores
 from tsad.series import SeriesTable
-from tsad.settings import StreamSettings
+from tsad.settings import AlarmSettings
 
-__all__ = ["alarm_transitions"]
+__all__ = ["Budgeted", "alarm_transitions"]
+
+
+class Budgeted(Protocol):
+    """Settings of whoever raises alarms."""
+
+    @property
+    def alarm(self) -> AlarmSettings:
+        """The accepted false alarms a day."""
+
+    @property
+    def rows_per_day(self) -> float:
+        """Steps in a day."""
 
 
 def alarm_transitions(
-    book: AlarmBook, table: SeriesTable, rows: RowBatch, found: TierScores, settings: StreamSettings
+    book: AlarmBook, table: SeriesTable, rows: RowBatch, found: TierScores, settings: Budgeted
 ) -> list[AlarmTransition]:
     """Enter what rows raise, change and clear.
 

@@ -137,3 +137,36 @@ def robust_scores(train_level, scale, unit, weight, values, pull, limit):
             level[c] += pull * min(max(x - level[c], -bound), bound)
         scores.append(best)
     return np.array(scores)
+
+
+def compared_with_siblings(values, node, known):
+    """Ratios of one node at one step: float32[k, n] values, and location, scale, level, slope, usual by node."""
+    location, scale, level, slope, usual = known
+    found = []
+    for c in range(values.shape[1]):
+        z = [min(max((float(values[k, c]) - location[k, c]) / scale[k, c], -10.0), 10.0) for k in range(len(values))]
+        others = sorted(z[k] for k in range(len(values)) if k != node and not math.isnan(z[k]))
+        if math.isnan(z[node]) or len(others) < 3:
+            found.append(NAN)
+            continue
+        half = len(others) // 2
+        median = others[half] if len(others) % 2 else (others[half - 1] + others[half]) / 2
+        found.append((z[node] - level[node, c] - slope[node, c] * median) / usual[node, c])
+    return found
+
+
+def closed_up_to(rows, wait, ahead):
+    """Of one group: whether each ``(member, step)`` comes late, and up to which step all is closed after it."""
+    last, first, frontier, found = {}, None, None, []
+    for member, step in rows:
+        late = (frontier is not None and step <= frontier) or step <= last.get(member, -math.inf)
+        last[member] = max(step, last.get(member, -math.inf))
+        if frontier is None:
+            first = step if first is None else min(first, step)
+        reached = sorted(last.values(), reverse=True)
+        newest = max([reached[0] - ahead, *reached[3:4]])
+        if newest > first + wait:
+            waited_for = [s for s in last.values() if s >= newest - wait]
+            frontier = max(min([newest, *waited_for]), -math.inf if frontier is None else frontier)
+        found.append((late, frontier))
+    return found

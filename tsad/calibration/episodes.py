@@ -88,6 +88,12 @@ class CalibratedScores:
     on: npt.NDArray[np.bool_]
     events: npt.NDArray[np.uint8]
 
+    def take(self, where: npt.NDArray[np.intp]) -> "CalibratedScores":
+        """The rows at `where`."""
+        return CalibratedScores(
+            self.p_values[where], self.rates[where], self.thresholds[where], self.on[where], self.events[where]
+        )
+
 
 class EpisodeCalibrator:
     """Calibrates the scores of many series and raises and clears their alarms.

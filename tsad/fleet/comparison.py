@@ -16,13 +16,24 @@ from tsad.fleet.rows import held_out, reduced
 from tsad.fleet.telemetry import NodeTelemetry, matched
 from tsad.scaling import fit_scaling
 
-__all__ = ["ComparisonScores", "FleetComparison", "aligned", "median_of_others"]
+__all__ = [
+    "CLIP",
+    "FEWEST_SIBLINGS",
+    "USUAL_QUANTILE",
+    "ComparisonScores",
+    "FleetComparison",
+    "aligned",
+    "line",
+    "median_of_others",
+]
 
 FEWEST_SIBLINGS = 3
 """Others that must speak at a time step, so that one faulty sibling cannot be the median."""
 
-_USUAL_QUANTILE = 0.99
-_CLIP = 10.0
+USUAL_QUANTILE = 0.99
+"""Of healthy distances: their unit."""
+CLIP = 10.0
+"""Deviations beyond which a reading counts no further."""
 _CHUNK_VALUES = 4_000_000
 _ARRAYS = ("location", "scale", "level", "slope", "usual", "threshold")
 
@@ -125,7 +136,7 @@ class FleetComparison:
         raw = cls(
             tuple(nodes), tuple(features), location, scale, nothing, nothing, nothing + 1.0, np.zeros(k), error
         )  # fmt: skip
-        level, slope = _line(*raw._node_and_group(learning))
+        level, slope = line(*raw._node_and_group(learning))
         raw = cls(raw.nodes, raw.features, location, scale, level, slope, nothing + 1.0, np.zeros(k), error)
         distance = np.abs(raw.residuals(values[judging]))
         there = ~np.isnan(distance).all(axis=2)
@@ -137,7 +148,7 @@ class FleetComparison:
                 f"{FEWEST_SIBLINGS} siblings speak too; at least 10 are needed"
             )
         filled = np.where(np.isnan(distance).all(axis=0), 0.0, distance)
-        usual = np.maximum(np.nanquantile(filled, _USUAL_QUANTILE, axis=0), 1e-6)
+        usual = np.maximum(np.nanquantile(filled, USUAL_QUANTILE, axis=0), 1e-6)
         made = cls(raw.nodes, raw.features, location, scale, level, slope, usual, np.zeros(k), error)
         healthy = made.score(values[judging]).error
         made.threshold[:] = np.nanpercentile(healthy, percentile, axis=0)
@@ -171,7 +182,7 @@ class FleetComparison:
     def _node_and_group(
         self, values: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        own = np.clip((values - self.location) / self.scale, -_CLIP, _CLIP)
+        own = np.clip((values - self.location) / self.scale, -CLIP, CLIP)
         return own, median_of_others(own, FEWEST_SIBLINGS)
 
     def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -223,7 +234,7 @@ def median_of_others(values: npt.NDArray[np.float64], fewest: int = 1) -> npt.ND
     return np.where(np.isnan(values) | (others < max(fewest, 1)), np.nan, middle)
 
 
-def _line(
+def line(
     own: npt.NDArray[np.float64], group: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Level and slope of every node and feature over the group's response, float64[k, n] each."""
