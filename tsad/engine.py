@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -15,9 +14,9 @@ from tsad.alignment import Aligner
 from tsad.calibration.tail import CalibrationFit
 from tsad.deadline import LateAnswers
 from tsad.detectors.base import Detector
-from tsad.errors import NotEnoughDataError, StoppedError
 from tsad.interventions import Effect, Intervention, concerned_series
 from tsad.kernels.episodes import BAD, FALSE_ALARM
+from tsad.learning import SeriesLearning
 from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import RangeLimits, screen
@@ -25,13 +24,11 @@ from tsad.quality.alarms import sensor_transitions
 from tsad.quality.clocks import ClockWatch
 from tsad.quality.sensors import SensorWatch
 from tsad.series import SeriesTable
-from tsad.series_arrays import Field, SeriesArrays, by_series
 from tsad.settings import StreamSettings
 from tsad.silence import SilenceWatch
 from tsad.stream_output import FitReport, StreamOutput
 from tsad.tiers import RowScores, TierRows, Tiers, joined
 from tsad.transitions import alarm_transitions
-from tsad.warm_up import WarmUp
 
 __all__ = ["FitReport", "StreamEngine", "StreamOutput"]
 
@@ -72,23 +69,16 @@ class StreamEngine:
             cell=settings.cell,
             max_ahead=round(settings.max_ahead * 1e9),
         )
-        self._warm_up = WarmUp(settings.train_rows)
         self._silence = _silence_watch(settings, self.table) if settings.silent_after else None
         self._sensors = SensorWatch(settings.sensors, self.table) if settings.sensors else None
         sensors = settings.sensors
         self._clocks = (
             ClockWatch(self.table, settings.step_ns, sensors.clear_rows) if sensors and sensors.clock else None
         )
-        self._series = SeriesArrays({"early_tried": Field(np.bool_)})
+        self._learning = SeriesLearning(settings.train_rows, self._tiers, self._sensors, self.table)
         self._book = AlarmBook(settings.name)
         self.maintenance = MaintenancePlan(settings.name)
         """When nothing is learnt."""
-        self.fit_count = 0
-        """Series that were learnt."""
-        self.model_count = 0
-        """Models that were learnt, those of the first time among them."""
-        self.is_stopping: Callable[[], bool] = lambda: False
-        """Whether nothing more is to be learnt; asked before each series, since learning many takes long."""
         self.tell_leading = False
         """Whether to tell the leading channel of every row, not of alarms alone."""
         self._newest = 0
@@ -109,6 +99,25 @@ class StreamEngine:
     def is_fitted(self, series: int) -> bool:
         """Whether `series` is scored by the stream's own detectors already."""
         return self._tiers.is_fitted(series)
+
+    @property
+    def fit_count(self) -> int:
+        """Series that were learnt."""
+        return self._learning.fit_count
+
+    @property
+    def model_count(self) -> int:
+        """Models that were learnt, those of the first time among them."""
+        return self._learning.model_count
+
+    @property
+    def is_stopping(self) -> Callable[[], bool]:
+        """Whether learning is to be broken off."""
+        return self._learning.is_stopping
+
+    @is_stopping.setter
+    def is_stopping(self, asked: Callable[[], bool]) -> None:
+        self._learning.is_stopping = asked
 
     @property
     def newest(self) -> int:
@@ -143,7 +152,7 @@ class StreamEngine:
             `is_stopping` said so. The engine is of no use then: a part of the batch has gone in.
         """
         n_series = len(self.table)
-        self._series.reserve(n_series)
+        self._learning.reserve(n_series)
         counts: Counter[str] = Counter()
         batch = self._screened(batch, counts)
         rows, status = self._aligner.align(batch, self.table.channel_counts)
@@ -163,7 +172,7 @@ class StreamEngine:
         seen = rows
         if self._sensors is not None:
             rows, faults = self._sensors.judge_declared(rows)
-        fits, early, scored = self._learn(rows)
+        fits, early, scored = self._learning.take(rows)
         if self._sensors is not None:
             faults += self._sensors.judge(rows, scored)
             transitions += sensor_transitions(self._book, self.table, rows, faults, counts)
@@ -211,71 +220,6 @@ class StreamEngine:
             )
         return transitions
 
-    # ------------------------------------------------------------------------------------------------- learning
-
-    def _learn(self, rows: RowBatch) -> tuple[list[FitReport], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Feed rows of series that are still new to the warm-up; returns the rows to be scored early, and in full."""
-        none = np.zeros(0, np.intp)
-        fitted = self._tiers.own.fitted
-        waiting = ~fitted[rows.series]
-        if not waiting.any():
-            return [], none, np.arange(len(rows))
-        reports: list[FitReport] = []
-        early, late = [none], [np.flatnonzero(~waiting)]
-        # Rows of maintenance are passed over like rows without values.
-        values = np.where((rows.flags & RowFlag.MAINTENANCE)[:, None] != 0, np.float32(np.nan), rows.values)
-        positions = np.flatnonzero(waiting)
-        for series, own in by_series(rows.series[positions]):
-            rest = positions[own]
-            while len(rest) and not fitted[series]:
-                watched = self._tiers.is_watched(series)
-                first = None if watched or self._series.early_tried[series] else self._tiers.early_rows
-                taken = self._warm_up.take(
-                    series, values[rest], rows.times[rest], self.table.channel_count(series), until=first
-                )
-                if watched:
-                    early.append(rest[:taken])
-                time = int(rows.times[rest[taken - 1]])
-                if first is not None and self._warm_up.count(series) >= first:
-                    reports.append(self._fit_early(series, time))
-                elif self._warm_up.is_full(series):
-                    reports.append(self._fit(series, time))
-                rest = rest[taken:]
-            late.append(rest)
-        return reports, np.sort(np.concatenate(early)), np.sort(np.concatenate(late))
-
-    def _fit_early(self, series: int, time: int) -> FitReport:
-        """Learn a series from its first rows, for the time until there are enough."""
-        self._go_on()
-        tier = self._tiers.early
-        assert tier is not None
-        train, times = self._warm_up.rows(series)
-        asset = self.table.assets[series]
-        self._series.early_tried[series] = True
-        try:
-            calibration = tier.fit(series, train, times)
-        except NotEnoughDataError as error:
-            return FitReport(asset, time, len(train), None, f"from its first rows: {error}")
-        self.model_count += 1
-        flags = ("early", *calibration.flags)
-        return FitReport(asset, time, len(train), replace(calibration, flags=flags), None, tier.choices(series))
-
-    def _fit(self, series: int, time: int) -> FitReport:
-        self._go_on()
-        train, times = self._warm_up.rows(series)
-        asset = self.table.assets[series]
-        try:
-            calibration = self.fit(series, train, times)
-        except NotEnoughDataError as error:
-            self._warm_up.forget_oldest(series)
-            return FitReport(asset, time, len(train), None, str(error))
-        self._warm_up.drop(series)
-        return FitReport(asset, time, len(train), calibration, None, self.choices(series))
-
-    def _go_on(self) -> None:
-        if self.is_stopping():
-            raise StoppedError("learning was broken off; the batch is to be processed anew")
-
     def fit(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> CalibrationFit:
         """Learn `series` from a quiet prefix; the next row is scored.
 
@@ -291,12 +235,7 @@ class StreamEngine:
         NotEnoughDataError
             A detector or the calibration needs more rows.
         """
-        calibration = self._tiers.own.fit(series, train, times)
-        if self._sensors is not None:
-            self._sensors.learn(series, train)
-        self.fit_count += 1
-        self.model_count += 1
-        return calibration
+        return self._learning.fit(series, train, times)
 
     # ------------------------------------------------------------------------------------------------- scoring
 
@@ -365,7 +304,7 @@ class StreamEngine:
             said = {"false_alarm": FALSE_ALARM, "withdraw": 0}.get(one.kind, BAD)
             windows, clusters = tier.say(series, one.start, one.end, said, episode=one.episode)
         if one.kind in {"bad", "maintenance"}:
-            rows = self._warm_up.forget(series, one.start, one.end)
+            rows = self._learning.forget(series, one.start, one.end)
         after = None if tier is None else tier.figures(series)
         return Effect(self.table.assets[series], windows, clusters, rows, before, after)
 
@@ -389,18 +328,16 @@ class StreamEngine:
         n = len(self.table)
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {
             "aligner": self._aligner.state(n, fitted=fitted),
-            "engine": self._series.state(n, fitted=fitted),
         }
         if self._sensors is not None:
             parts["sensors"] = self._sensors.state(n, fitted=fitted)
         if not fitted:
-            parts["warm_up"] = self._warm_up.state()
             if self._silence is not None:
                 parts["silence"] = self._silence.state(n)
             if self._clocks is not None:
                 parts["clocks"] = self._clocks.state(n)
         arrays = {f"{part}|{name}": array for part, values in parts.items() for name, array in values.items()}
-        arrays |= self._tiers.state(n, fitted=fitted)
+        arrays |= self._learning.state(n, fitted=fitted) | self._tiers.state(n, fitted=fitted)
         extra = {
             "table": self.table.state(),
             "book": self._book.state(),
@@ -425,13 +362,12 @@ class StreamEngine:
             parts.setdefault(part, {})[name] = array
         self.table.restore(extra["table"])
         self._book.restore(extra["book"])
-        self.fit_count, self.model_count, self._newest = extra["fits"], extra["models"], extra["newest"]
+        self._newest = extra["newest"]
         self.maintenance.restore(extra["maintenance"])
         n = len(self.table)
         self._aligner.restore(parts.get("aligner", {}))
-        self._series.restore(parts.get("engine", {}))
+        self._learning.restore(parts, extra["fits"], extra["models"])
         self._tiers.restore(arrays, n, self.table.width)
-        self._warm_up.restore(parts.get("warm_up", {}))
         if self._sensors is not None:
             self._sensors.restore(parts.get("sensors", {}))
         if self._clocks is not None:
@@ -472,11 +408,9 @@ class StreamEngine:
         tier.restore(union, n, self.table.width, self.settings.alarm.false_alarms_per_day)
         if self._sensors is not None:
             self._sensors.restore({k.removeprefix("sensors|"): v for k, v in union.items() if k.startswith("sensors|")})
-        self._series.reserve(n)
-        self._series.early_tried[known:n] = True
+        self._learning.reserve(n)
+        self._learning.adopted(range(known, n))
         self._aligner.begin_broken(range(known, n))
-        self.fit_count += len(learnt)
-        self.model_count += len(learnt)
 
     def relearn(self, extra: dict[str, Any]) -> list[AlarmTransition]:
         """Take over from a stored state nothing but the alarms: their counts go on, open ones are closed.

@@ -21,7 +21,7 @@ from streams.errors import StreamsError
 from streams.http import HttpServer, create_application
 from streams.service import Service
 from tests.streams.plant import SECRET, contents, document, messages, stream
-from tsad.engine import StreamEngine
+from tsad.learning import SeriesLearning
 
 
 def wait_for(condition, seconds=30):
@@ -140,7 +140,7 @@ def test_the_source_is_polled_on_while_the_work_stands_still(values, tmp_path):
 def test_learning_is_broken_off_by_a_stop_and_begins_anew_at_the_next_start(values, expected, tmp_path, monkeypatch):
     path = tmp_path / "h.duckdb"
     learning = threading.Event()
-    learn = StreamEngine.fit
+    learn = SeriesLearning.fit
 
     def learn_and_stop(self, *arguments):
         learning.set()
@@ -150,7 +150,7 @@ def test_learning_is_broken_off_by_a_stop_and_begins_anew_at_the_next_start(valu
     with History(path) as history:
         service = Service(Configuration.model_validate(document(path)), MemorySource({"plant": values}), history)
         with monkeypatch.context() as during:
-            during.setattr(StreamEngine, "fit", learn_and_stop)
+            during.setattr(SeriesLearning, "fit", learn_and_stop)
             service.start()
             assert service.wait(60)
         assert learning.is_set()
