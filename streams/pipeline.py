@@ -134,6 +134,8 @@ class Pipeline:
         self._committed = restored.committed
         self.positions: dict[Position, int] = dict(restored.resume)
         self._snapshot_due = self._unsaved = True
+        # Partitions that the stored states know where to read on in: of any other nothing may be committed without one.
+        self._begun = set(restored.committed)
 
     # ------------------------------------------------------------------------------------------------ restoring
 
@@ -321,7 +323,8 @@ class Pipeline:
         Parameters
         ----------
         snapshot
-            Store the engines' state too. The first commit always does, and one after a model was learnt jointly.
+            Store the engines' state too. The first commit always does, the first one of a partition, and one after a
+            model was learnt jointly.
 
         Raises
         ------
@@ -332,7 +335,10 @@ class Pipeline:
         reading_again = any(
             self.positions.get(position, offset) < offset for position, offset in self._committed.items()
         )
-        snapshot = (snapshot or self._snapshot_due) and not reading_again
+        new_partition = not self.positions.keys() <= self._begun
+        if new_partition and reading_again:
+            return False
+        snapshot = (snapshot or self._snapshot_due or new_partition) and not reading_again
         positions = dict(self.positions)
         if not reading_again and self.desk.heed(self.engines, positions):
             # What was heeded is stored with the state behind it, so that no record is read again across it.
@@ -363,6 +369,8 @@ class Pipeline:
             with_commits.committed()
         self._snapshot_due = self._snapshot_due and not snapshot
         self._unsaved = not snapshot
+        if snapshot:
+            self._begun.update(positions)
         self._committed.update(commit.positions)
         self.statistics.committed(commit)
         self._commit = Commit()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
@@ -149,6 +149,7 @@ def share_found(rows, line):
     shares=st.lists(st.floats(0, 1), min_size=2, max_size=6),
     lives=st.lists(st.sampled_from(["go on", "commit", "snapshot", "die"]), min_size=6, max_size=6),
 )
+@example(shares=[0.0, 0.4, 0.6, 0.8], lives=["commit", "commit", "commit", "die", "go on", "go on"])
 def test_dying_anywhere_changes_nothing_of_parts(batches, expected, tmp_path_factory, shares, lives):
     """Each life hears the three topics in pieces of its own, commits some of them, and is forgotten as if killed."""
     path = tmp_path_factory.mktemp("lives") / "h.duckdb"

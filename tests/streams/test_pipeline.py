@@ -443,3 +443,45 @@ def test_empty_batches_are_fine(tmp_path):
         worker.commit(snapshot=False)
         worker.handle([])
         assert worker.commit(snapshot=False) is False
+
+
+def test_what_a_state_was_stored_before_is_read_again_from_its_beginning(values, expected, tmp_path):
+    """A state that was stored while nothing had come yet knows no partition, and a partition may come later."""
+    path = tmp_path / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history)
+        worker.commit(snapshot=True)
+        worker.handle([records(values, 0, 300)])
+        worker.commit(snapshot=False)
+    with History(path) as history:
+        worker = pipeline(history)
+        worker.handle([records(values, worker.positions[("plant", 0)])])
+        worker.commit(snapshot=True)
+        assert contents(history) == expected[0]
+
+
+def test_a_partition_that_comes_later_is_stored_with_its_first_commit(values, tmp_path):
+    good = messages(assets=2)
+    first, second = [v for v in good if b"pump-0" in v], [v for v in good if b"pump-1" in v]
+
+    def undisturbed():
+        with History(tmp_path / "whole.duckdb") as history:
+            worker = pipeline(history)
+            worker.handle([records(first, partition=0)])
+            worker.handle([records(second, partition=1)])
+            worker.commit(snapshot=True)
+            return contents(history)
+
+    path = tmp_path / "h.duckdb"
+    with History(path) as history:
+        worker = pipeline(history)
+        worker.handle([records(first, partition=0)])
+        worker.commit(snapshot=True)
+        worker.handle([records(second, 0, 150, partition=1)])
+        worker.commit(snapshot=False)
+    with History(path) as history:
+        worker = pipeline(history)
+        start = worker.positions[("plant", 1)]
+        worker.handle([records(second, start, partition=1)])
+        worker.commit(snapshot=True)
+        assert contents(history) == undisturbed()
