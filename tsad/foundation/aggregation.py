@@ -51,7 +51,8 @@ def aggregated(
     elif how == "top3":
         score, divisor = np.sort(w * p, axis=1)[:, ::-1][:, :_TOP].sum(axis=1), whole[:, :_TOP].sum(axis=1)
     elif how == "norm":
-        score, divisor = (w * p * p).sum(axis=1), np.asarray((w > 0).any(axis=1), dtype=np.float64)
+        # What counts little counts little in units of the score, not of its square.
+        score, divisor = (w * p * w * p).sum(axis=1), np.asarray((w > 0).any(axis=1), dtype=np.float64)
     else:
         power = p if how == "mean" else p * p
         score, divisor = (w * power).sum(axis=1), w.sum(axis=1)

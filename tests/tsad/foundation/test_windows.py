@@ -138,3 +138,12 @@ def test_aggregates_do_not_depend_on_the_order_of_channels_and_rise_with_each(ho
     assert (higher[known] > score[known]).all()
     np.testing.assert_allclose(shares[known].sum(axis=1), 1, atol=1e-6)
     assert shares[3].sum() == 0
+
+
+def test_a_channel_that_counts_a_twentieth_is_a_twentieth_as_loud():
+    weight = np.array([1.0, 0.05])
+    alone, _ = aggregated(np.array([[4.0, 0.0]]), "norm", weight)
+    faint, _ = aggregated(np.array([[0.0, 4.0]]), "norm", weight)
+    both, _ = aggregated(np.array([[3.0, 80.0]]), "norm", weight)
+
+    assert (alone[0], faint[0], both[0]) == pytest.approx((4.0, 0.2, 5.0))
