@@ -67,7 +67,7 @@ def spectral_residual(
 
     The score of row i is the root of the sum over the left-out eigenvalues of (eigenvalue x component i)^2. With signed
     cosines the matrix is a product of the unit vectors, so that it need not be made: their singular values give the
-    same in time w d^2 instead of w^3.
+    same in time w d^2 instead of w^3. Where eigenvalues at the cut are equal, which of their axes is kept is arbitrary.
 
     Source: the spectral decomposition of THEMIS, arXiv 2510.03911, of which we know summaries only; 5 is our choice
     within the range that is said to be stable.
