@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.latency import Setup, measure
 from benchmarks.throughput import broker
@@ -30,7 +28,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--series", type=int, default=1_000)
     arguments, _ = parser.parse_known_args()
-    table = Table("detectors", "hop", "deadline", "told", "p50, s", "p99, s", "worst, s", "waiting", "late rows")
+    columns = ("detectors", "hop", "deadline", "told", "p50, s", "p99, s", "worst, s", "waiting", "late rows")
+    print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|", flush=True)
     for name, hop, deadline in _RUNS:
         detectors: tuple[object, ...] = ("robust",)
         if hop:
@@ -40,11 +39,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, broker(Path(folder)) as bootstrap:
             found = measure(Path(folder), bootstrap, setup)
         quantiles = np.quantile(found.latencies, [0.5, 0.99, 1.0]) if len(found.latencies) else [np.nan] * 3
-        table.add_row(
+        cells = (
             name, str(hop or ""), deadline or "none", f"{len(found.latencies)} of {found.planted}",
             *(f"{one:.2f}" for one in quantiles), str(found.waiting), f"{100 * found.late:.1f} %",
         )  # fmt: skip
-    Console(width=140).print(table)
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
