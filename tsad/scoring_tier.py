@@ -221,7 +221,7 @@ class ScoringTier:
         verdict = self._persistence.apply(rows.series, verdict, breaks)
         calibrated = self._calibrator.update(rows.series, verdict, breaks, rows.times, frozen)
         drifts = self._monitor.update(rows.series, verdict, calibrated.on | frozen)
-        late = {name: rows for name, rows in late.items() if rows.any()}
+        late = {name: missed for name, missed in late.items() if missed.any()}
         delayed = None
         if self._delayed is not None and first.delayed is not None:
             delayed = self._delayed.find(rows, first.delayed)

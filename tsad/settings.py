@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from tsad.calibration.episodes import AlarmPolicy
-from tsad.detectors.registry import create_detector
+from tsad.detectors.registry import create_detector, detector_class
 from tsad.quality.settings import SensorSettings
 from tsad.setting_types import Duration, DurationOrAuto, Frozen, parse_duration
 from tsad.silence import ControllerSettings
@@ -144,6 +144,14 @@ class StreamSettings(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         _each_once(self, self.detectors)
+        first = () if self.early is None else self.early.detectors
+        if self.deadline is not None and not any(
+            detector_class(one.name).cost == "foundation" for one in (*self.detectors, *first)
+        ):
+            raise ValueError(
+                f"deadline is {self.deadline:g} s, but none of the detectors is a network that could be late; "
+                "leave it out, or add timercd-nano or themis"
+            )
         if self.channels is not None:
             if not self.channels:
                 raise ValueError("channels is empty; leave it out to learn the channels")

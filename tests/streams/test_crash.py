@@ -81,7 +81,7 @@ def wait_until_read(daemon, n, seconds, stretch=2.0):
         daemon.ran_for(stretch)
         took, code = daemon.end()
         assert code == 0, daemon.log.read_text()[-3000:]
-        assert took < 15
+        assert took < 5
         committed = records_committed(daemon.history)
         if committed >= n:
             return

@@ -127,6 +127,12 @@ def test_the_first_tier_may_hold_a_network():
     assert any("timercd-nano" in text for text in output.fits[0].choices)
 
 
+def test_a_deadline_that_nobody_could_miss_is_refused():
+    with pytest.raises(ValueError, match="none of the detectors is a network"):
+        engine(detectors=["robust"], deadline=1)
+    engine(detectors=["robust"], early={"detectors": [NANO]}, deadline=1)
+
+
 @profile(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_read_again_with_what_was_decided_everything_is_the_same(data):
