@@ -13,12 +13,13 @@ from tsad.detectors.themis_bank import AXES, VectorBank, held_out, learn_bank
 from tsad.detectors.windowed import time_breaks
 from tsad.errors import NotEnoughDataError, SnapshotError
 from tsad.foundation.encoders import Encoder
+from tsad.foundation.turns import Followed, questions, waves
 from tsad.foundation.windows import block_means
 from tsad.observations import RowBatch, RowFlag
 from tsad.scaling import fit_scaling
-from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays, by_series
+from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays
 
-__all__ = ["LEAST_VECTORS", "BankStream", "FollowedRatios"]
+__all__ = ["LEAST_VECTORS", "BankStream"]
 
 LEAST_VECTORS = 2
 """Vectors of the shortest window: one to judge, and one of context."""
@@ -30,27 +31,6 @@ _LEAST_USUAL = 1e-6
 _LEAST_BAND = 1e-3
 _BATCH = 32
 _TOGETHER = 32  # channels that the encoder is asked about at once
-
-
-class FollowedRatios(NamedTuple):
-    """What became of m rows with c channel columns.
-
-    Attributes
-    ----------
-    ratios
-        float64[m, c], each channel's distance to what is usual, NaN where it says nothing.
-    expected
-        float64[m, c], NaN where the encoder was not asked about the row itself.
-    ready
-        bool[m], whether the window is whole.
-    late
-        bool[m], the encoder should have been asked, and the time was up.
-    """
-
-    ratios: npt.NDArray[np.float64]
-    expected: npt.NDArray[np.float64]
-    ready: npt.NDArray[np.bool_]
-    late: npt.NDArray[np.bool_]
 
 
 class _Question(NamedTuple):
@@ -262,26 +242,21 @@ class BankStream:
         size = np.where(deviation > 0, deviation, 1.0)
         return np.where(known, steps, np.nan).astype(np.float32), usable, usable & (low == high), mean, size
 
-    def follow(self, rows: RowBatch, deadline: Deadline | None = None) -> FollowedRatios:
-        """Take in rows, in order, and ask the encoder until the deadline, or always where there is none."""
-        shape = rows.values.shape
-        found = FollowedRatios(np.full(shape, np.nan), np.full(shape, np.nan), *np.zeros((2, len(rows)), np.bool_))
+    def follow(self, rows: RowBatch, deadline: Deadline | None = None) -> Followed:
+        """Take in rows, in order, and ask the encoder until the deadline; ratios of channels to what is usual."""
+        found = Followed.nothing((len(rows), rows.values.shape[1]))
         a = self.arrays
-        for wave in _waves(rows.series):
+        together = max(1, _TOGETHER // max(1, rows.values.shape[1]))
+        for wave in waves(rows.series):
             self._push(rows, wave)
             series = rows.series[wave]
             found.ready[wave] = ready = a.run[series] >= a.length[series] * self._scale
             due = np.flatnonzero(ready & (a.age[series] >= self._hop))
-            waiting = due[np.argsort(-a.age[series[due]], kind="stable")]
-            together = max(1, _TOGETHER // max(1, shape[1]))
-            for first in range(0, len(waiting), together):
-                group = wave[waiting[first : first + together]]
-                if deadline is not None:
-                    group = group[deadline.allows(group)]
+            for group in questions(wave[due], a.age[series[due]], together, deadline):
                 self._ask(rows.series[group], group, found.expected)
             found.late[wave[due]] = a.age[series[due]] >= self._hop
-            width = min(shape[1], a.width)
-            found.ratios[wave[ready], :width] = a.answer[series[ready], :width]
+            width = min(rows.values.shape[1], a.width)
+            found.said[wave[ready], :width] = a.answer[series[ready], :width]
         return found
 
     def _push(self, rows: RowBatch, wave: npt.NDArray[np.intp]) -> None:
@@ -314,11 +289,11 @@ class BankStream:
             location, spread = a.location[one, known, None], a.spread[one, known, None]
             prepared = self._prepared(a.ring[one][known[:, None], places], location, spread)
             alike.setdefault(span, []).append(_Question(one, row, known, *prepared))
-        for questions in alike.values():
-            vectors = self._encoder(np.concatenate([question.windows for question in questions]))[:, -1]
+        for same in alike.values():
+            vectors = self._encoder(np.concatenate([question.windows for question in same]))[:, -1]
             unit = unit_rows(vectors).astype(np.float32)
             first = 0
-            for question in questions:
+            for question in same:
                 self._judge(question, unit[first : first + len(question.known)], expected)
                 first += len(question.known)
 
@@ -349,11 +324,3 @@ def _quantiles(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The 0.99 quantile of either distance where it is known, float64[2]."""
     known = distances[~np.isnan(distances).any(axis=1)]
     return np.asarray(np.quantile(known, _QUANTILE, axis=0) if len(known) else np.ones(2))
-
-
-def _waves(series: npt.NDArray[np.int32]) -> list[npt.NDArray[np.intp]]:
-    """Positions of the first row of every series, then of the second of each, and so on."""
-    turn = np.zeros(len(series), np.int64)
-    for _, where in by_series(series):
-        turn[where] = np.arange(len(where))
-    return [np.flatnonzero(turn == number) for number in range(int(turn.max()) + 1)] if len(series) else []

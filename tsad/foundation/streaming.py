@@ -8,36 +8,16 @@ import numpy.typing as npt
 
 from tsad.deadline import Deadline
 from tsad.foundation.runtime import Runner
+from tsad.foundation.turns import Followed, questions, waves
 from tsad.foundation.windows import normalise
 from tsad.observations import RowBatch, RowFlag
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
-__all__ = ["LEAST_STEPS", "Followed", "WindowStream"]
+__all__ = ["LEAST_STEPS", "WindowStream"]
 
 LEAST_STEPS = 32
 """Steps of a scale that must have been seen before it speaks: two patches."""
 _FARTHEST = 12.0
-
-
-class Followed(NamedTuple):
-    """What became of m rows with c channel columns.
-
-    Attributes
-    ----------
-    logits
-        float64[m, c], mean over the scales, NaN where a channel has none.
-    expected
-        float64[m, c], NaN where the network was not asked about the row itself.
-    ready
-        bool[m], whether enough rows have been seen since a break.
-    late
-        bool[m], the network should have been asked, and the time was up.
-    """
-
-    logits: npt.NDArray[np.float64]
-    expected: npt.NDArray[np.float64]
-    ready: npt.NDArray[np.bool_]
-    late: npt.NDArray[np.bool_]
 
 
 class _Question(NamedTuple):
@@ -127,24 +107,19 @@ class WindowStream:
         deadline
             Until when it may be asked; always where it is None.
         """
-        shape = rows.values.shape
-        found = Followed(np.full(shape, np.nan), np.full(shape, np.nan), *np.zeros((2, len(rows)), np.bool_))
+        found = Followed.nothing((len(rows), rows.values.shape[1]))
         a = self.arrays
-        for wave in _waves(rows.series):
+        together = max(1, self._runner.together // max(1, rows.values.shape[1]))
+        for wave in waves(rows.series):
             self._push(rows, wave)
             series = rows.series[wave]
             found.ready[wave] = ready = a.run[series] >= LEAST_STEPS
             due = np.flatnonzero(ready & (a.age[series] >= self._hop) & (True if asked is None else asked[wave]))
-            waiting = due[np.argsort(-a.age[series[due]], kind="stable")]
-            together = max(1, self._runner.together // max(1, shape[1]))
-            for first in range(0, len(waiting), together):
-                group = wave[waiting[first : first + together]]
-                if deadline is not None:
-                    group = group[deadline.allows(group)]
+            for group in questions(wave[due], a.age[series[due]], together, deadline):
                 self._ask(rows.series[group], group, found.expected)
             found.late[wave[due]] = a.age[series[due]] >= self._hop
-            width = min(shape[1], a.width)
-            found.logits[wave[ready], :width] = _mean(a.logits[series[ready]][:, :, :width])
+            width = min(rows.values.shape[1], a.width)
+            found.said[wave[ready], :width] = _mean(a.logits[series[ready]][:, :, :width])
         return found
 
     def _push(self, rows: RowBatch, wave: npt.NDArray[np.intp]) -> None:
@@ -231,13 +206,3 @@ def _mean(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     for scale in range(logits.shape[1]):
         total += np.where(known[:, scale], logits[:, scale], 0.0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _waves(series: npt.NDArray[np.int32]) -> list[npt.NDArray[np.intp]]:
-    """Positions of the first row of every series, then of the second of each, and so on."""
-    order = np.argsort(series, kind="stable")
-    _, first, count = np.unique(series[order], return_index=True, return_counts=True)
-    nth = np.arange(len(series)) - np.repeat(first, count)
-    by_turn = np.argsort(nth, kind="stable")
-    edges = np.cumsum(np.bincount(nth))[:-1] if len(series) else np.zeros(0, np.intp)
-    return np.split(order[by_turn], edges) if len(series) else []
