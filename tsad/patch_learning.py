@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from tsad.kernels.patchbank_rows import BRIDGED_STEPS
 from tsad.patch_scaling import PatchScaling
+from tsad.scaling import held_at_last
 
 __all__ = [
     "channel_usual",
@@ -64,12 +65,7 @@ def scaled_bank(
 ) -> npt.NDArray[np.float32]:
     """Rows as the bank keeps them, float32[t, c]: a missing value stands at the last one since the last break."""
     scaled = np.clip((values.astype(np.float64) - location) * factor, -1e4, 1e4)
-    rows = np.arange(len(values))
-    started = np.maximum.accumulate(np.where(breaks, rows, 0))
-    for c in range(values.shape[1]):
-        last = np.maximum.accumulate(np.where(np.isnan(scaled[:, c]), -1, rows))
-        scaled[:, c] = np.where(last >= started, scaled[last, c], 0.0)
-    return scaled.astype(np.float32)
+    return held_at_last(scaled, breaks)
 
 
 def window_means(bank: npt.NDArray[np.float32], width: int) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tsad.kernels.scaling import channel_scales
 
-__all__ = ["ChannelScaling", "fit_scaling"]
+__all__ = ["ChannelScaling", "fit_scaling", "held_at_last"]
 
 _STATE_WEIGHT = 0.05
 """A 0/1 channel switches by its nature; a switch alone must not look like twenty sigmas."""
@@ -55,3 +55,20 @@ def fit_scaling(train: npt.NDArray[np.float32], *, robust: bool = False) -> Chan
         weight[state] = _STATE_WEIGHT
     weight[~known] = 0.0
     return ChannelScaling(location, scale, weight, known)
+
+
+def held_at_last(scaled: npt.NDArray[np.float64], breaks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Scaled rows with missing values standing at the last one since the last break, 0 before the first; float32[t, c].
+
+    Examples
+    --------
+    >>> held_at_last(np.array([[np.nan], [2.0], [np.nan], [np.nan]]), np.array([False, False, False, True])).T
+    array([[0., 2., 2., 0.]], dtype=float32)
+    """
+    rows = np.arange(len(scaled))
+    started = np.maximum.accumulate(np.where(breaks, rows, 0))
+    held = np.empty(scaled.shape, np.float32)
+    for c in range(scaled.shape[1]):
+        last = np.maximum.accumulate(np.where(np.isnan(scaled[:, c]), -1, rows))
+        held[:, c] = np.where(last >= started, scaled[last, c], 0.0)
+    return held

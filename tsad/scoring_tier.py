@@ -275,10 +275,7 @@ class ScoringTier:
 
     def figures(self, series: int) -> CalibrationFigures:
         """The calibration of a series as it stands."""
-        tail, calibrator = self._calibrator.tail(series), self._calibrator
-        return CalibrationFigures(
-            tail.clusters, tail.excess, tail.exposure, calibrator.governor(series), calibrator.threshold(series)
-        )
+        return self._calibrator.figures(series)
 
     def learnt(self, series: int) -> dict[str, npt.NDArray[Any]]:
         """What operators' words can change of a series, by ``part|name``, as arrays of length 1."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tsad.calibration.tail import CalibrationFit, ClusterSpans, TailFit, cluster_spans, fit_tail
 from tsad.errors import NotEnoughDataError
+from tsad.interventions import CalibrationFigures
 from tsad.kernels.episodes import BAD, calibrate, credit
 from tsad.series_arrays import Field, SeriesArrays
 
@@ -399,6 +400,13 @@ class EpisodeCalibrator:
         a = self._arrays
         return TailFit(
             float(a.u[series]), float(a.clusters[series]), float(a.excess[series]), float(a.exposure[series]), False
+        )
+
+    def figures(self, series: int) -> CalibrationFigures:
+        """The calibration of `series` as it stands now, for people."""
+        tail = self.tail(series)
+        return CalibrationFigures(
+            tail.clusters, tail.excess, tail.exposure, self.governor(series), self.threshold(series)
         )
 
     def governor(self, series: int) -> float:

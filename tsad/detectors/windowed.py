@@ -6,7 +6,7 @@ import numpy.typing as npt
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.windows import FARTHEST
 from tsad.observations import RowBatch, RowFlag
-from tsad.scaling import ChannelScaling, fit_scaling
+from tsad.scaling import ChannelScaling, fit_scaling, held_at_last
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
 __all__ = [
@@ -113,12 +113,7 @@ def held_rows(
 ) -> npt.NDArray[np.float32]:
     """Scaled rows as rings keep them, float32[t, c]: a missing value stands at the last one since the last break."""
     scaled = np.clip((values.astype(np.float64) - scaling.location) / scaling.scale, -FARTHEST, FARTHEST)
-    rows = np.arange(len(values))
-    started = np.maximum.accumulate(np.where(breaks, rows, 0))
-    for c in range(values.shape[1]):
-        last = np.maximum.accumulate(np.where(np.isnan(scaled[:, c]), -1, rows))
-        scaled[:, c] = np.where(last >= started, scaled[last, c], 0.0)
-    return scaled.astype(np.float32)
+    return held_at_last(scaled, breaks)
 
 
 def whole_windows(

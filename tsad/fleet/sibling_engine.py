@@ -21,7 +21,7 @@ from tsad.fleet.groups import SiblingGroups
 from tsad.fleet.sibling_comparison import GroupComparison, SiblingVerdicts
 from tsad.fleet.sibling_settings import DETECTOR, SiblingStream
 from tsad.fleet.waiting_rows import WaitingRows
-from tsad.interventions import CalibrationFigures, Effect, Intervention, concerned_series
+from tsad.interventions import Effect, Intervention, concerned_series
 from tsad.kernels.episodes import BAD, FALSE_ALARM
 from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.observations import ObservationBatch, RowBatch, RowFlag
@@ -207,7 +207,7 @@ class SiblingEngine:
 
     def _learn_from(self, one: Intervention, series: int) -> Effect:
         known = self._comparison.is_learnt(series)
-        before = self._figures(series) if known else None
+        before = self._calibrator.figures(series) if known else None
         clusters, rows = 0, 0
         if one.kind == "restore":
             if known and one.learnt:
@@ -217,13 +217,8 @@ class SiblingEngine:
             clusters = self._calibrator.say(series, one.start, one.end, said, quiet=not one.episode)
         if one.kind in {"bad", "maintenance"}:
             rows = self._comparison.forget(series, one.start, one.end)
-        return Effect(self.table.assets[series], 0, clusters, rows, before, self._figures(series) if known else None)
-
-    def _figures(self, series: int) -> CalibrationFigures:
-        tail, calibrator = self._calibrator.tail(series), self._calibrator
-        return CalibrationFigures(
-            tail.clusters, tail.excess, tail.exposure, calibrator.governor(series), calibrator.threshold(series)
-        )
+        after = self._calibrator.figures(series) if known else None
+        return Effect(self.table.assets[series], 0, clusters, rows, before, after)
 
     # ------------------------------------------------------------------------------------------------- state
 
