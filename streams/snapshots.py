@@ -15,7 +15,7 @@ from tsad.errors import SnapshotError
 
 __all__ = ["SNAPSHOT_FORMAT", "arrays_from_bytes", "arrays_to_bytes", "settings_fingerprint"]
 
-SNAPSHOT_FORMAT = 6
+SNAPSHOT_FORMAT = 7
 """Rises when the meaning of a stored array changes."""
 
 _FREE_TO_CHANGE = {

@@ -26,9 +26,9 @@ _LEAST_USUAL_SHARE = 1e-3
 
 
 def described_choices(
-    rows: int, widths: npt.NDArray[np.int64], scaling: PatchScaling, period: int, longest: int
+    rows: int, widths: npt.NDArray[np.int64], scaling: PatchScaling, period: int, longest: int, clustered: int
 ) -> tuple[str, ...]:
-    """What a training part led to, in words."""
+    """What a training part led to, in words; windows of `clustered` rows, if not 0, are compared with typical ones."""
     text = ", ".join(str(width) for width in np.unique(widths))
     why = "" if rows > 3 * longest else f", some shortened because the training part has only {rows} rows"
     said = [f"windows of {text} rows{why}"]
@@ -41,6 +41,10 @@ def described_choices(
     states = int(scaling.state.sum())
     if states and states < len(scaling.state):
         said.append(f"{states} of {len(scaling.state)} channels hold only 0 and 1 and count a twentieth")
+    if clustered:
+        said.append(
+            f"several channels move: the shape of windows of {clustered} rows is compared with typical ones too"
+        )
     if period:
         said.append(
             f"channels share a period of {period} rows: windows are compared at the same phase, channel by channel"

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import threadpool_limits
 
+from tsad.clustering import cluster
 from tsad.detectors.base import Detector, Scores
 from tsad.detectors.windowed import (
     SCALING_FIELDS,
@@ -24,12 +25,11 @@ from tsad.kernels.kmeans import score_kmeans
 from tsad.observations import RowBatch, RowFlag
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
-__all__ = ["KMeansDetector", "cluster"]
+__all__ = ["KMeansDetector"]
 
 _FOLDS = 3
 _QUANTILE = 0.99
 _MOST_WINDOWS = 4096
-_MOST_ROUNDS = 100
 _LEAST_UNIT = 1e-3
 
 
@@ -201,55 +201,3 @@ def _away(held: npt.NDArray[np.bool_], window: int) -> npt.NDArray[np.bool_]:
     away = np.ones(len(held), np.bool_)
     away[max(0, start - window + 1) : stop + window] = False
     return away
-
-
-def cluster(points: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Lloyd's k-means from a k-means++ start: the centres, float64[count, d].
-
-    Parameters
-    ----------
-    points
-        float64[m, d], m >= count.
-    count
-        Centres.
-    rng
-        Chooses the first centres.
-
-    Examples
-    --------
-    >>> points = np.array([[0.0], [0.2], [5.0], [5.2], [9.0]])
-    >>> np.sort(cluster(points, 3, np.random.default_rng(0)).ravel()).round(6).tolist()
-    [0.1, 5.1, 9.0]
-    """
-    squares = np.einsum("md,md->m", points, points)
-    centres = np.empty((count, points.shape[1]))
-    centres[0] = points[rng.integers(len(points))]
-    nearest = _distances(points, squares, centres[:1])[:, 0]
-    for k in range(1, count):
-        total = nearest.sum()
-        shares = nearest / total if total > 0 else None
-        centres[k] = points[int(rng.choice(len(points), p=shares))]
-        nearest = np.minimum(nearest, _distances(points, squares, centres[k : k + 1])[:, 0])
-    owner = np.full(len(points), -1)
-    for _ in range(_MOST_ROUNDS):
-        distances = _distances(points, squares, centres)
-        before, owner = owner, distances.argmin(axis=1)
-        if np.array_equal(before, owner):
-            break
-        members = np.zeros((len(points), count))
-        members[np.arange(len(points)), owner] = 1.0
-        sizes = members.sum(axis=0)
-        centres = members.T @ points / np.maximum(sizes, 1.0)[:, None]
-        # A centre that nobody is near moves to the point that is farthest from its own.
-        far = np.argsort(-distances[np.arange(len(points)), owner], kind="stable")
-        for empty, at in zip(np.flatnonzero(sizes == 0), far, strict=False):
-            centres[empty] = points[at]
-    return centres
-
-
-def _distances(
-    points: npt.NDArray[np.float64], squares: npt.NDArray[np.float64], centres: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Squared distances, float64[m, count]."""
-    found = squares[:, None] - 2.0 * points @ centres.T + np.einsum("kd,kd->k", centres, centres)
-    return np.asarray(np.maximum(found, 0.0))

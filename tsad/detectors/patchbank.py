@@ -10,6 +10,8 @@ from tsad.detectors.base import Detector, Scores
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.patchbank_rows import phase_of, score_bank_rows, score_rows
 from tsad.observations import RowBatch, RowFlag
+from tsad.patch_clusters import typical_windows
+from tsad.patch_form import EARLY_DELAY, LITE_MEMBERS, MEMBERS, MOST_CENTRES, PatchForm
 from tsad.patch_learning import (
     channel_usual,
     covering,
@@ -23,36 +25,20 @@ from tsad.patch_learning import (
 )
 from tsad.patch_scaling import Units, fit_patch_scaling
 from tsad.periods import shared_period
-from tsad.series_arrays import PER_CHANNEL, PER_LEARNT_ROW, Field, SeriesArrays
+from tsad.series_arrays import SeriesArrays
 
 __all__ = ["PatchBankDetector"]
 
 SamePhase = Literal["auto", "never"]
 
+Clusters = Literal["auto", "always", "never"]
+
 _HELD_TWICE = (
-    "history", "history_means", "history_good", "history_phase", "history_kept", "history_times", "absent"
+    "history", "history_means", "history_good", "history_phase", "history_kept", "history_held", "history_times",
+    "absent",
 )  # fmt: skip
 _BAND_QUANTILE = 0.99
-_SHORTEST = 8
 _LEAST_ROWS = 32
-
-
-class _Member(NamedTuple):
-    """One window width and distance; `univariate` tells whether series of one channel use it too."""
-
-    width: int
-    centred: bool
-    univariate: bool
-
-
-_MEMBERS = (
-    _Member(8, centred=False, univariate=False),
-    _Member(32, centred=False, univariate=True),
-    _Member(96, centred=False, univariate=True),
-    _Member(96, centred=True, univariate=True),
-)
-_WIDTHS = (8, 32, 96)
-_EARLY_DELAY = 16
 _IMMEDIATE, _EARLY, _EVEN = range(3)
 """How residuals are weighted: for the newest row, for that at the early delay, and all alike."""
 
@@ -117,6 +103,10 @@ class PatchBankDetector(Detector):
         clean_training: bool = False,
         units: Units = "auto",
         same_phase: SamePhase = "auto",
+        clusters: Clusters = "auto",
+        lite: bool = False,
+        hold_rows: int = 0,
+        most_held: int | None = None,
     ) -> None:
         if bank_rows < _LEAST_ROWS or ring_rows < 0 or repeats < 0:
             raise ValueError(
@@ -127,65 +117,38 @@ class PatchBankDetector(Detector):
             raise ValueError(f"units is {units!r}; choose auto, shared or mixed")
         if same_phase not in ("auto", "never"):
             raise ValueError(f"same_phase is {same_phase!r}; choose auto or never")
+        if clusters not in ("auto", "always", "never"):
+            raise ValueError(f"clusters is {clusters!r}; choose auto, always or never")
+        ring = 0 if lite else ring_rows
+        if hold_rows < 0 or hold_rows > ring or (most_held is not None and most_held < 1):
+            raise ValueError(
+                f"hold_rows is {hold_rows}, most_held {most_held}; windows are held back from the ring, so hold_rows "
+                f"must be from 0 to its {ring} rows, and most_held at least 1"
+            )
+        self._options: dict[str, Any] = {
+            "bank_rows": bank_rows, "ring_rows": ring_rows, "repeats": repeats, "clean_training": clean_training,
+            "units": units, "same_phase": same_phase, "clusters": clusters, "lite": lite, "hold_rows": hold_rows,
+            "most_held": most_held,
+        }  # fmt: skip
         self._bank_rows = bank_rows
-        self._ring = ring_rows
         self._order = 1 if clean_training else repeats + 1
         self._summed = not clean_training
         self._units = units
         self._same_phase = same_phase
-        self._depth = ring_rows + max(_WIDTHS) + 1
+        self._clusters = clusters
+        self._hold, self._most_held = hold_rows, ring if most_held is None else most_held
+        wanted = tuple(m for m in MEMBERS if clusters != "never" or not m.clusters)
+        self._form = PatchForm(LITE_MEMBERS if lite else wanted, ring, EARLY_DELAY)
         self._asked: tuple[int, ...] = ()
         self._choices: dict[int, tuple[str, ...]] = {}
-        self._member_width = np.array([_WIDTHS.index(m.width) for m in _MEMBERS], np.int64)
-        self._member_centred = np.array([m.centred for m in _MEMBERS], np.bool_)
-        k, n, twice = len(_WIDTHS), len(_MEMBERS), 2 * self._depth
-        self._arrays = SeriesArrays(
-            {
-                "n_channels": Field(np.int64, fitted=True),
-                "n_bank": Field(np.int64, fitted=True),
-                "location": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
-                "factor": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
-                "widths": Field(np.int64, 1, (k,), fitted=True),
-                "centred_width": Field(np.int64, 1, fitted=True),
-                "width_used": Field(np.bool_, 0, (k,), fitted=True),
-                "member_on": Field(np.bool_, 0, (n,), fitted=True),
-                "usual": Field(np.float64, 1, (n,), fitted=True),
-                "delayed_usual": Field(np.float64, 1, (2, n), fitted=True),
-                "channel_usual": Field(np.float64, 1, (n, 3, PER_CHANNEL), fitted=True),
-                "period": Field(np.int64, fitted=True),
-                "epoch": Field(np.int64, fitted=True),
-                "step": Field(np.int64, 1, fitted=True),
-                "explaining": Field(np.int64, fitted=True),
-                "band": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
-                "bank": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
-                "bank_means": Field(np.float32, 0, (PER_CHANNEL, PER_LEARNT_ROW), fitted=True),
-                "bank_good": Field(np.bool_, 0, (k, PER_LEARNT_ROW), fitted=True),
-                "bank_phase": Field(np.int32, 0, (PER_LEARNT_ROW,), fitted=True),
-                "bank_times": Field(np.int64, 0, (PER_LEARNT_ROW,), fitted=True),
-                # What operators' words leave of the good windows, so it is streaming state.
-                "bank_kept": Field(np.bool_, 0, (k, PER_LEARNT_ROW)),
-                "history_kept": Field(np.bool_, 0, (k, twice)),
-                "history_times": Field(np.int64, 0, (twice,)),
-                "clean": Field(np.int64),
-                "bank_sums": Field(np.float64, 0, (k, PER_LEARNT_ROW)),
-                "ring_sums": Field(np.float64, 0, (k, ring_rows + 1)),
-                "history": Field(np.float32, 0, (PER_CHANNEL, twice)),
-                "history_means": Field(np.float32, 0, (PER_CHANNEL, twice)),
-                "history_phase": Field(np.int32, 0, (twice,)),
-                "history_good": Field(np.bool_, 0, (k, twice)),
-                "absent": Field(np.bool_, 0, (PER_CHANNEL, twice)),
-                "windows": Field(np.float64, np.nan, (n, max(self.delays) + 1)),
-                "gaps": Field(np.int64, 0, (k,)),
-                "newest": Field(np.int64),
-                "last": Field(np.int64),
-                "run": Field(np.int64),
-            },
-        )
+        self._member_width, self._member_centred = self._form.member_width, self._form.centred
+        self._member_clusters = self._form.clusters
+        self._arrays = SeriesArrays(self._form.fields())
 
     @property
     def window(self) -> int:
         """Steps of context that one score uses (fewer after a short training part)."""
-        return max(_WIDTHS)
+        return self._form.longest
 
     @property
     def min_train(self) -> int:
@@ -195,7 +158,7 @@ class PatchBankDetector(Detector):
     @property
     def delays(self) -> tuple[int, ...]:
         """Rows after which more is said of a row: early in its windows, and when all of them are there."""
-        return _EARLY_DELAY, max(_WIDTHS) - 1
+        return self._form.delays
 
     def give_delayed(self) -> None:
         """Give the scores at `delays` too; see `Detector.give_delayed`."""
@@ -230,59 +193,74 @@ class PatchBankDetector(Detector):
         period = 0 if scaling.shared or channels == 1 or self._same_phase == "never" else shared_period(kept)
         if period:
             scaling = scaling.by_noise(kept)
-        widths = np.array([w if rows > 3 * w else max(_SHORTEST, rows // 4) for w in _WIDTHS], np.int64)
-        on = np.array([m.univariate or channels > 1 for m in _MEMBERS], np.bool_)
-        explaining = int(np.flatnonzero(on & ~self._member_centred)[0])
+        form, clusters = self._form, self._member_clusters
+        matched, widths = form.matched, form.widths_for(rows)
+        longest = int(widths[matched - 1])
+        on = np.array([m.univariate or channels > 1 for m in form.members], np.bool_)
+        clustered = self._clusters == "always" or (not period and _moving(kept, scaling.state) > 1)
+        on &= ~clusters | clustered
+        explaining = form.explaining(on)
         self._arrays.reserve(series + 1, channels, rows)
         a = self._arrays
         for name in (
-            "bank_sums", "ring_sums", "history", "history_means", "history_good", "history_kept", "history_times",
-            "absent", "gaps",
+            "bank_sums", "ring_sums", "history", "history_means", "history_good", "history_kept", "history_held",
+            "history_times", "absent", "gaps", "centres",
         ):  # fmt: skip
             getattr(a, name)[series] = 0
         a.windows[series] = np.nan
         a.n_channels[series], a.n_bank[series] = channels, rows
         a.location[series, :channels], a.factor[series, :channels] = scaling.location, scaling.factor
-        a.widths[series], a.centred_width[series] = widths, widths[-1]
-        a.member_on[series], a.explaining[series] = on, explaining
-        a.width_used[series] = used = np.isin(np.arange(len(_WIDTHS)), self._member_width[on])
-        self._choices[series] = described_choices(rows, widths[used], scaling, period, max(_WIDTHS))
+        a.widths[series], a.centred_width[series] = widths, longest
+        a.explaining[series] = explaining
+        a.width_used[series] = used = np.isin(np.arange(len(widths)), self._member_width[on & ~clusters])
         step = int(np.median(np.diff(times)))
         a.period[series], a.epoch[series], a.step[series] = period, times[0], step
         a.bank_phase[series, :rows] = [phase_of(time, times[0], step, period) for time in times] if period else 0
         bank = scaled_bank(kept, scaling.location, scaling.factor, breaks)
         a.bank[series, :channels, :rows] = bank.T
-        a.bank_means[series, :channels, :rows] = window_means(bank, int(widths[-1])).T
-        for k, width in enumerate(widths):
-            a.bank_good[series, k, :rows] = good_windows(kept[:, scaling.factor != 0], breaks, int(width))
+        a.bank_means[series, :channels, :rows] = window_means(bank, longest).T
+        good = [good_windows(kept[:, scaling.factor != 0], breaks, int(width)) for width in widths]
+        a.bank_good[series, :, :rows] = good[:matched]
+        if (on & clusters).any():
+            width = int(widths[-1])
+            centres = typical_windows(bank, good[-1], width, MOST_CENTRES)
+            a.n_centres[series] = n_centres = centres.shape[2]
+            a.centres[series, :channels, :width, :n_centres] = centres
+            on &= ~clusters | (n_centres > 0)
+        a.member_on[series] = on
+        self._choices[series] = described_choices(
+            rows, widths[used], scaling, period, form.longest, int(widths[-1]) if (on & clusters).any() else 0
+        )
         a.bank_kept[series], a.bank_times[series, :rows], a.clean[series] = a.bank_good[series], times, rows
-        nearest, early = (np.full(shape, np.nan) for shape in ((rows, len(_MEMBERS)), (rows, len(_MEMBERS), 3)))
+        members = len(form.members)
+        nearest, early = (np.full(shape, np.nan) for shape in ((rows, members), (rows, members, 3)))
         residuals = np.full((rows, channels), np.nan)
-        parts = np.full((rows if period else 0, len(_MEMBERS), 3, channels), np.nan)
+        parts = np.full((rows if period else 0, members, 3, channels), np.nan)
         run = score_bank_rows(
             kept, breaks, scaling.location, scaling.factor, widths, used, self._member_width, self._member_centred,
-            int(widths[-1]), self._order, self._ring, self._depth, _delays_of_early_scores(), period,
+            clusters, on, a.centres[series], int(a.n_centres[series]), longest, self._order, form.ring, form.depth,
+            self._delays_of_early_scores(), period,
             a.bank[series, :channels, :rows], a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows],
             a.bank_phase[series, :rows], a.history[series], a.history_phase[series], a.absent[series],
             a.history_good[series], a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows],
             a.ring_sums[series], nearest, early, parts, residuals, explaining,
         )  # fmt: skip
         if period:
-            for m in np.flatnonzero(on):
+            for m in np.flatnonzero(on & ~clusters):
                 for k in (_IMMEDIATE, _EARLY, _EVEN):
                     a.channel_usual[series, m, k, :channels] = channel_usual(parts[:, m, k], scaling.weight)
                 early[:, m] = (parts[:, m] / a.channel_usual[series, m, :, :channels]).sum(axis=2)
-            nearest = early[:, :, _EVEN]
+                nearest[:, m] = early[:, m, _EVEN]
         a.newest[series], a.last[series], a.run[series] = rows - 1, times[-1], run
         size = float(np.sqrt(np.mean(bank.astype(np.float64) ** 2) * channels))
-        ratios = np.full((rows, 1 + len(self.delays), len(_MEMBERS)), np.nan)
+        ratios = np.full((rows, 1 + len(self.delays), members), np.nan)
         for m in np.flatnonzero(on):
             a.usual[series, m] = usual_score(early[:, m, _IMMEDIATE], size)
             ratios[:, 0, m] = early[:, m, _IMMEDIATE] / a.usual[series, m]
             width = int(widths[self._member_width[m]])
             for k, delay in enumerate(self.delays):
-                said = settled_scores(nearest[:, m], width)
-                if delay < width - 1:
+                said = settled_scores(nearest[:, m], min(width, delay + 1))
+                if delay < width - 1 and not clusters[m]:
                     said = np.concatenate([early[delay:, m, _EARLY], np.full(delay, np.nan)])
                 a.delayed_usual[series, k, m] = usual_score(said, size)
                 ratios[:, 1 + k, m] = said / a.delayed_usual[series, k, m]
@@ -296,15 +274,16 @@ class PatchBankDetector(Detector):
         a = self._arrays
         rows, newest, changed = int(a.n_bank[series]), int(a.newest[series]), 0
         bank = a.bank_times[series, :rows]
-        numbers = np.arange(max(rows, newest - self._depth + 1), newest + 1)
-        ring = a.history_times[series, numbers % self._depth]
+        depth = self._form.depth
+        numbers = np.arange(max(rows, newest - depth + 1), newest + 1)
+        ring = a.history_times[series, numbers % depth]
         inside, inside_ring = ((t >= start) & (t <= end) for t in (bank, ring))
-        for k, width in enumerate(a.widths[series].tolist()):
+        for k, width in enumerate(a.widths[series, : self._form.matched].tolist()):
             touched = np.flatnonzero(covering(inside, width) & a.bank_kept[series, k, :rows])
             a.bank_kept[series, k, touched] = False
-            at = numbers[covering(inside_ring, width)] % self._depth
+            at = numbers[covering(inside_ring, width)] % depth
             changed += len(touched) + int(np.count_nonzero(a.history_kept[series, k, at]))
-            for place in (at, at + self._depth):
+            for place in (at, at + depth):
                 a.history_kept[series, k, place] = False
         bad = numbers[inside_ring]
         if bad.size:
@@ -322,9 +301,10 @@ class PatchBankDetector(Detector):
         kept = learnt["bank_kept"][0]
         a.bank_kept[series, :, : kept.shape[1]] = kept
         then, newest = int(learnt["newest"][0]), int(a.newest[series])
-        numbers = np.arange(max(then, newest) - self._depth + 1, then + 1)
-        at = numbers[numbers >= 0] % self._depth
-        for place in (at, at + self._depth):
+        depth = self._form.depth
+        numbers = np.arange(max(then, newest) - depth + 1, then + 1)
+        at = numbers[numbers >= 0] % depth
+        for place in (at, at + depth):
             a.history_kept[series][:, place] = learnt["history_kept"][0][:, at]
         if newest - a.clean[series] <= then:
             a.clean[series] = learnt["clean"][0] + newest - then
@@ -342,17 +322,19 @@ class PatchBankDetector(Detector):
         """Scores of rows, and of the windows that end at them."""
         a = self._arrays
         out = Scores.empty(len(rows), rows.values.shape[1], len(self._asked))
-        nearest = np.full((len(rows) if with_nearest else 0, len(_MEMBERS)), np.nan)
-        early = _delays_of_early_scores()
+        form = self._form
+        nearest = np.full((len(rows) if with_nearest else 0, len(form.members)), np.nan)
+        early = self._delays_of_early_scores()
         score_rows(
             rows.series, rows.times, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest,
             a.last, a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred,
-            a.member_on, a.centred_width, a.usual, a.channel_usual, a.delayed_usual, self._order, self._summed,
-            self._ring, self._depth, early if with_nearest or self._asked else early[:1],
-            np.array(self._asked, np.int64), a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_means,
-            a.bank_phase, a.history, a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums,
-            a.ring_sums, a.band, (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times,
-            a.history_kept, a.clean, a.windows, out.score, out.reason, out.contributions, out.expected, out.lower,
+            self._member_clusters, a.member_on, a.centres, a.n_centres, a.centred_width, a.usual, a.channel_usual,
+            a.delayed_usual, self._order, self._summed, form.ring, self._hold, self._most_held, form.depth,
+            early if with_nearest or self._asked else early[:1], np.array(self._asked, np.int64), a.period, a.epoch,
+            a.step, a.explaining, a.bank, a.bank_means, a.bank_phase, a.history, a.history_phase, a.absent,
+            a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums, a.band,
+            (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times, a.history_kept,
+            a.history_held, a.clean, a.windows, out.score, out.reason, out.contributions, out.expected, out.lower,
             out.upper, nearest, out.nearest, np.empty((len(rows), 0)) if out.delayed is None else out.delayed,
         )  # fmt: skip
         return out, nearest
@@ -362,10 +344,7 @@ class PatchBankDetector(Detector):
     ) -> npt.NDArray[np.float64]:
         """Settled scores: the mean over all windows that cover a row; see `Detector.score_all`."""
         learnt = train_rows or min(len(values), self._bank_rows)
-        one = PatchBankDetector(
-            bank_rows=self._bank_rows, ring_rows=self._ring, repeats=self._order - 1,
-            clean_training=not self._summed, units=self._units, same_phase=self._same_phase,
-        )  # fmt: skip
+        one = PatchBankDetector(**self._options)
         one.reserve(1, values.shape[1])
         prefix = one._learn(0, values[:learnt], times[:learnt]).windows
         rest = values[learnt:]
@@ -385,7 +364,7 @@ class PatchBankDetector(Detector):
         """What was learnt by fitting, or else the streaming state; what is held twice is stored once."""
         state = self._arrays.state(n_series, fitted=fitted)
         return {
-            name: np.ascontiguousarray(array[..., : self._depth]) if name in _HELD_TWICE else array
+            name: np.ascontiguousarray(array[..., : self._form.depth]) if name in _HELD_TWICE else array
             for name, array in state.items()
         }
 
@@ -398,7 +377,15 @@ class PatchBankDetector(Detector):
             }
         )
 
+    def _delays_of_early_scores(self) -> npt.NDArray[np.int64]:
+        """The delays by which one pass over the residuals of a window weights them; -1 weights all alike."""
+        return np.array([0, self._form.early, -1])
 
-def _delays_of_early_scores() -> npt.NDArray[np.int64]:
-    """The delays by which one pass over the residuals of a window weights them; -1 weights all alike."""
-    return np.array([0, _EARLY_DELAY, -1])
+
+def _moving(values: npt.NDArray[np.float32], state: npt.NDArray[np.bool_]) -> int:
+    """Channels that are measured and not commanded, and do not stand still."""
+    known = (
+        np.where(np.isnan(values), np.inf, values).min(axis=0),
+        np.where(np.isnan(values), -np.inf, values).max(axis=0),
+    )
+    return int(np.count_nonzero((known[1] > known[0]) & ~state))

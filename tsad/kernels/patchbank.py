@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 __all__ = [
-    "REFRESH_ROWS", "advance", "delayed_scores", "distances_of_window", "early_scores", "row_distances", "two_nearest",
+    "REFRESH_ROWS", "advance", "delayed_scores", "distances_of_window", "early_scores", "hold_back", "row_distances",
+    "two_nearest",
 ]  # fmt: skip
 
 REFRESH_ROWS = 4096
@@ -180,6 +181,15 @@ def distances_of_window(
 
 
 @njit(cache=True, nogil=True)
+def hold_back(distances, history_held, rows, ring, end, hold):
+    """Rule out windows of the ring that ended in an alarm less than `hold` rows ago."""
+    held = history_held[end - ring : end]
+    for r in range(max(0, ring - hold + 1), ring):
+        if held[r]:
+            distances[rows + r] = np.inf
+
+
+@njit(cache=True, nogil=True)
 def _means(sums, level, width, centred, out):
     share = 1.0 / width
     if centred:
@@ -325,13 +335,14 @@ def early_scores(
 
 @njit(cache=True, nogil=True)
 def delayed_scores(
-    windows, later, member_on, member_width, widths, delays, usual, row, first, summed, out
+    windows, later, member_on, member_width, member_clusters, widths, delays, usual, row, first, summed, out
 ):  # fmt: skip
     """What row number `row` adds to earlier ones: ``out[k]`` becomes the score of the row ``delays[k]`` before it.
 
     ``windows[m, n mod R]``, of R slots, is the score of the window that ends at row n, NaN where there is none;
     ``later[m]`` the early score at the shortest delay. Where no window over the row is to come its score is the mean
-    over all that cover it. Rows before `first` have none, and neither has one of which a member cannot say anything.
+    over all that cover it, and that of a member of clusters is always the mean over those seen so far. Rows before
+    `first` have none, and neither has one of which a member cannot say anything.
     """
     slots = windows.shape[1]
     for k in range(len(delays)):
@@ -344,10 +355,10 @@ def delayed_scores(
                 continue
             width = widths[member_width[m]]
             value = later[m]
-            if delays[k] >= width - 1:
+            if member_clusters[m] or delays[k] >= width - 1:
                 known, covered = 0, 0.0
                 at = concerned % slots
-                for _ in range(width):
+                for _ in range(min(width, delays[k] + 1)):
                     window = windows[m, at]
                     if not np.isnan(window):
                         known += 1

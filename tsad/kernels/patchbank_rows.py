@@ -3,11 +3,13 @@
 import numpy as np
 from numba import njit
 
+from tsad.kernels.patch_clusters import cluster_distance
 from tsad.kernels.patchbank import (
     advance,
     delayed_scores,
     distances_of_window,
     early_scores,
+    hold_back,
     row_distances,
     two_nearest,
 )
@@ -16,6 +18,9 @@ __all__ = ["BRIDGED_STEPS", "phase_of", "score_bank_rows", "score_rows"]
 
 BRIDGED_STEPS = 8
 """Windows go on over a gap of up to so many steps, as if its ends were neighbours."""
+
+ALARM_RATIO = 3.0
+"""Mean ratio of the members from which on a window may be held back."""
 
 _FARTHEST = 1e4
 """Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
@@ -77,10 +82,21 @@ def _take(
 
 
 @njit(cache=True, nogil=True)
+def _matched(bank, history, bank_means, history_means, c, rows, ring, end, place, centred):
+    """What the matched window has for the newest row; moved to the newest window's mean where means do not count."""
+    if place < rows:
+        other, mean = bank[c, place], bank_means[c, place]
+    else:
+        other, mean = history[c, end - ring + (place - rows)], history_means[c, end - ring + (place - rows)]
+    return other + (history_means[c, end] - mean) if centred else other
+
+
+@njit(cache=True, nogil=True)
 def score_bank_rows(
-    values, breaks, location, factor, widths, used, member_width, member_centred, centred_width, order, ring, depth,
-    delays, period, bank, bank_good, bank_means, bank_phase, history, history_phase, absent, history_good,
-    history_means, gaps, bank_sums, ring_sums, nearest, early, by_channel, residuals, explaining,
+    values, breaks, location, factor, widths, used, member_width, member_centred, member_clusters, member_on, centres,
+    n_centres, centred_width, order, ring, depth, delays, period, bank, bank_good, bank_means, bank_phase, history,
+    history_phase, absent, history_good, history_means, gaps, bank_sums, ring_sums, nearest, early, by_channel,
+    residuals, explaining,
 ):  # fmt: skip
     """Judge every row of a training part against the rest of it; returns the run since the last break.
 
@@ -95,6 +111,7 @@ def score_bank_rows(
     nothing = np.zeros(channels, np.bool_)
     distances, shares = np.empty(rows + ring, np.float32), np.zeros((3, channels))
     weights, ones = np.empty((5, widths.max())), np.ones((3, channels))
+    window = np.empty((channels, widths.max()))
     known = 0
     for c in range(channels):
         known += factor[c] != 0.0
@@ -110,7 +127,13 @@ def score_bank_rows(
         row_distances(history_means, history_means[:, end], nothing, channels, end - ring, end, leaving)
         for m in range(len(member_width)):
             k = member_width[m]
-            if not history_good[k, end]:
+            if not member_on[m] or not history_good[k, end]:
+                continue
+            if member_clusters[m]:
+                nearest[t, m] = cluster_distance(
+                    history, channels, end, widths[k], centres, n_centres, window, shares[0]
+                )
+                early[t, m] = nearest[t, m]
                 continue
             distances_of_window(
                 bank_sums[k], ring_sums[k], bank_good[k], history_good[k], rows, ring, end, t, 0, widths[k], entering,
@@ -129,7 +152,9 @@ def score_bank_rows(
                 by_channel[t, m] = shares
             if m == explaining:
                 for c in range(channels):
-                    other = bank[c, place] if place < rows else history[c, end - ring + (place - rows)]
+                    other = _matched(
+                        bank, history, bank_means, history_means, c, rows, ring, end, place, member_centred[m]
+                    )
                     residuals[t, c] = abs(history[c, end] - other)
     return run
 
@@ -137,18 +162,20 @@ def score_bank_rows(
 @njit(cache=True, nogil=True)
 def score_rows(
     series, times, values, breaks, n_channels, n_bank, newest, last, run, location, factor, widths, used, member_width,
-    member_centred, member_on, centred_width, usual, channel_usual, delayed_usual, order, summed, ring, depth, early,
-    delays, period, epoch, step, explaining, bank, bank_means, bank_phase, history, history_phase, absent,
-    history_good, history_means, gaps, bank_sums, ring_sums, band, bad, bank_times, bank_kept, history_times,
-    history_kept, clean, windows, score, reason, contributions, expected, lower, upper, nearest, nearest_time, delayed,
+    member_centred, member_clusters, member_on, centres, n_centres, centred_width, usual, channel_usual, delayed_usual,
+    order, summed, ring, hold, most_held, depth, early, delays, period, epoch, step, explaining, bank, bank_means,
+    bank_phase, history, history_phase, absent, history_good, history_means, gaps, bank_sums, ring_sums, band, bad,
+    bank_times, bank_kept, history_times, history_kept, history_held, clean, windows, score, reason, contributions,
+    expected, lower, upper, nearest, nearest_time, delayed,
 ):  # fmt: skip
     """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows.
 
     `early` are the delays of the early scores: the immediate one alone, or three as in `score_bank_rows`, which
     `nearest` and `delayed` need. ``delayed[i, k]`` becomes the score of the row ``delays[k]`` before row i of its
     series; without `delays` nothing is spent on them, and `windows`, the scores of the last windows of each series, is
-    left alone. Windows over `bad` rows never count as normal; `nearest_time[i]` becomes the time of the window that
-    the row was explained by.
+    left alone. Windows over `bad` rows never count as normal; with a `hold`, those that end in an alarm count so many
+    rows later, if no more than `most_held` of the ring wait already. `nearest_time[i]` becomes the time of the window
+    that the row was explained by.
     """
     size = max(bank.shape[2], 2 * depth)
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
@@ -156,6 +183,7 @@ def score_rows(
     distances = np.empty(bank.shape[2] + ring, np.float32)
     shares, weights = np.zeros((3, values.shape[1])), np.empty((5, widths.max() if len(widths) else 0))
     found_early, later = np.empty(3), np.empty(len(member_width))
+    window = np.empty((values.shape[1], centres.shape[2]))
     asked = len(delays) > 0
     for i in range(len(series)):
         s = series[i]
@@ -173,7 +201,8 @@ def score_rows(
         at = t % depth
         clean[s] = 0 if bad[i] else clean[s] + 1
         history_times[s, at] = history_times[s, end] = times[i]
-        for k in range(widths.shape[1]):
+        history_held[s, at] = history_held[s, end] = False
+        for k in range(history_kept.shape[1]):
             kept = history_good[s, k, end] and clean[s] >= widths[s, k]
             history_kept[s, k, at] = history_kept[s, k, end] = kept
         row_distances(bank_means[s], history_means[s, :, end], nothing, channels, 0, rows, entering)
@@ -190,42 +219,52 @@ def score_rows(
         for c in range(channels):
             seen = seen or not absent[s, c, end]
         if not ready or not seen:
-            # The widest window is the last to be complete again after a break.
-            full = run[s] >= widths[s, len(widths[s]) - 1]
+            # The longest window is the last to be complete again after a break.
+            full = run[s] >= centred_width[s]
             reason[i] = 3 if full or not seen else 2
             if asked:
                 delayed_scores(
-                    windows[s], later, member_on[s], member_width, widths[s], delays, delayed_usual[s], t, rows, summed,
-                    delayed[i],
+                    windows[s], later, member_on[s], member_width, member_clusters, widths[s], delays,
+                    delayed_usual[s], t, rows, summed, delayed[i],
                 )  # fmt: skip
             continue
-        total, largest = 0.0, 0.0
+        total, largest, voices = 0.0, 0.0, 0
         for m in range(len(member_width)):
             if not member_on[s, m]:
                 continue
             k = member_width[m]
             width = widths[s, k]
-            distances_of_window(
-                bank_sums[s, k], ring_sums[s, k], bank_kept[s, k], history_kept[s, k], rows, ring, end, t, 0, width,
-                entering, leaving, member_centred[m], period[s], bank_phase[s], history_phase[s], distances,
-            )  # fmt: skip
-            place, found = two_nearest(distances, rows, ring, t, 0, width, order)
-            if place < 0:
-                ready = False
-                break
-            complete = gaps[s, k] == 0 and known == channels
-            early_scores(
-                bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end, place,
-                width, early, member_centred[m], complete, period[s] > 0, channel_usual[s, m], weights, shares,
-                found_early,
-            )  # fmt: skip
+            if member_clusters[m]:
+                of_window = cluster_distance(
+                    history[s], channels, end, width, centres[s], n_centres[s], window, shares[0]
+                )
+                found_early[0] = of_window
+                place = -1
+            else:
+                distances_of_window(
+                    bank_sums[s, k], ring_sums[s, k], bank_kept[s, k], history_kept[s, k], rows, ring, end, t, 0, width,
+                    entering, leaving, member_centred[m], period[s], bank_phase[s], history_phase[s], distances,
+                )  # fmt: skip
+                if hold > 0:
+                    hold_back(distances, history_held[s], rows, ring, end, hold)
+                place, found = two_nearest(distances, rows, ring, t, 0, width, order)
+                if place < 0:
+                    ready = False
+                    break
+                complete = gaps[s, k] == 0 and known == channels
+                early_scores(
+                    bank[s], history[s], absent[s], bank_means[s], history_means[s], channels, rows, ring, end, place,
+                    width, early, member_centred[m], complete, period[s] > 0, channel_usual[s, m], weights, shares,
+                    found_early,
+                )  # fmt: skip
+                of_window = found_early[2] if period[s] > 0 else np.sqrt(found)
             ratio = found_early[0] / usual[s, m]
-            of_window = found_early[2] if period[s] > 0 else np.sqrt(found)
             if len(nearest):
                 nearest[i, m] = of_window
             if asked:
                 windows[s, m, t % windows.shape[2]] = of_window
                 later[m] = found_early[1]
+            voices += 1
             total += ratio
             largest = max(largest, ratio)
             weight = 0.0
@@ -241,14 +280,17 @@ def score_rows(
                     if factor[s, c] == 0.0:
                         continue
                     unit = 1.0 / factor[s, c]
-                    other = bank[s, c, place] if place < rows else history[s, c, end - ring + (place - rows)]
+                    other = _matched(
+                        bank[s], history[s], bank_means[s], history_means[s], c, rows, ring, end, place,
+                        member_centred[m],
+                    )  # fmt: skip
                     expected[i, c] = location[s, c] + other * unit
                     lower[i, c] = expected[i, c] - band[s, c] * unit
                     upper[i, c] = expected[i, c] + band[s, c] * unit
         if asked:
             delayed_scores(
-                windows[s], later, member_on[s], member_width, widths[s], delays, delayed_usual[s], t, rows, summed,
-                delayed[i],
+                windows[s], later, member_on[s], member_width, member_clusters, widths[s], delays, delayed_usual[s], t,
+                rows, summed, delayed[i],
             )  # fmt: skip
         if not ready:
             # Everything that was learnt has been taken out of the bank.
@@ -257,6 +299,11 @@ def score_rows(
             nearest_time[i] = 0
             continue
         score[i] = total if summed else largest
+        if hold > 0 and total >= ALARM_RATIO * voices:
+            waiting = 0
+            for p in range(end - ring, end):
+                waiting += history_held[s, p]
+            history_held[s, at] = history_held[s, end] = waiting < most_held
         weight = 0.0
         for c in range(channels):
             weight += contributions[i, c]

@@ -11,19 +11,33 @@ from tsad.errors import ConfigurationError, NotEnoughDataError
 from tsad.observations import RowBatch, RowFlag
 
 # A network of the foundation tier takes milliseconds for every row and scale.
-QUICK: dict[str, dict[str, object]] = {"timercd-nano": {"scales": (1, 4)}}
+QUICK: dict[str, dict[str, object]] = {
+    "timercd-nano": {"scales": (1, 4)},
+    "patchbank, lite": {"lite": True},
+    "patchbank, held": {"hold_rows": 200, "most_held": 50},
+}
+# A form of a detector keeps the contract too; its name comes first.
+NAMES = [*detector_names(), *(name for name in QUICK if "," in name)]
 TRAIN, CHANNELS = 300, 3
 # Rows of each of two series that are interleaved and cut; a network of the foundation tier takes milliseconds for each.
 INTERLEAVED = {"timercd-nano": 3, "themis": 3}
 
 
-@pytest.fixture(params=detector_names())
+@pytest.fixture(params=NAMES)
 def name(request):
     return request.param
 
 
+def of_class(name):
+    return name.partition(",")[0]
+
+
+def silent(name):
+    return create_detector(of_class(name), QUICK.get(name))
+
+
 def make(name):
-    detector = create_detector(name, QUICK.get(name))
+    detector = silent(name)
     detector.give_delayed()
     return detector
 
@@ -58,13 +72,13 @@ def fitted(name, train=TRAIN, series=(0,), channels=CHANNELS):
 def test_says_what_it_is(name):
     detector = make(name)
 
-    assert detector.name == name
+    assert detector.name == of_class(name)
     assert detector.summary
     assert detector.cost in {"light", "model", "foundation"}
     assert detector.lookahead == 0
     assert detector.window >= 1
     assert detector.min_train >= 1
-    assert detector_class(name).__doc__
+    assert detector_class(of_class(name)).__doc__
 
 
 def test_is_deterministic(name):
@@ -75,7 +89,7 @@ def test_is_deterministic(name):
 
 
 @given(data=st.data())
-@pytest.mark.parametrize("name", detector_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_streaming_equals_batch_among_other_series(name, data):
     # Bit for bit, however rows of two series are interleaved and cut.
     detectors = _pair(name)
@@ -146,28 +160,28 @@ def test_never_sees_the_future(name):
         np.testing.assert_array_equal(left.delayed[:80], right.delayed[:80])
 
 
-@pytest.mark.parametrize("name", [n for n in detector_names() if create_detector(n, QUICK.get(n)).delays])
+@pytest.mark.parametrize("name", [n for n in NAMES if silent(n).delays])
 def test_says_more_of_a_row_later(name):
     """Where it is asked, and in the same way of rows that it learns from; what it says at once stays as it is."""
     train, times = recording(TRAIN, seed=0)
     values = recording(200, seed=9)[0]
     later = times[:200] + TRAIN * 10**9
-    asked, silent = make(name), create_detector(name)
+    asked, unasked = make(name), silent(name)
     assert list(asked.delays) == sorted(set(asked.delays))
     assert asked.delays[0] > 0
     prefixes = []
-    for detector in (asked, silent):
+    for detector in (asked, unasked):
         detector.reserve(1, CHANNELS)
         prefixes.append(detector.fit_with_delays(0, train, times))
     np.testing.assert_array_equal(prefixes[0][0], prefixes[1][0])
-    np.testing.assert_array_equal(prefixes[0][0], silent.fit(0, train, times))
+    np.testing.assert_array_equal(prefixes[0][0], unasked.fit(0, train, times))
     assert prefixes[0][1].shape == (TRAIN, len(asked.delays))
     said = asked.score(rows_of(values, later))
     assert said.delayed.shape == (200, len(asked.delays))
     for k, delay in enumerate(asked.delays):
         assert np.isnan(said.delayed[:delay, k]).all()
         assert np.isfinite(said.delayed[delay:, k]).all()
-    immediate = silent.score(rows_of(values, later))
+    immediate = unasked.score(rows_of(values, later))
     assert immediate.delayed is None
     for field in ("score", "expected", "contributions", "nearest"):
         np.testing.assert_array_equal(getattr(said, field), getattr(immediate, field))
@@ -219,7 +233,7 @@ def test_missing_values_are_defined(name):
     assert not np.isinf(found.score).any()
     assert not np.isnan(found.score[100:110]).any()
     assert (np.isnan(found.score) == (found.reason != Unscored.SCORED)).all()
-    if detector_class(name).__name__ != "SubPcaDetector":
+    if detector_class(of_class(name)).__name__ != "SubPcaDetector":
         assert found.reason[150] == Unscored.VALUES_MISSING
 
 
@@ -287,8 +301,8 @@ def test_hindsight_finds_a_planted_anomaly(name):
 
 def test_options_are_checked(name):
     with pytest.raises(ConfigurationError, match="has no option 'nonsense'"):
-        create_detector(name, {"nonsense": 1})
-    assert isinstance(detector_options(name), dict)
+        create_detector(of_class(name), {"nonsense": 1})
+    assert isinstance(detector_options(of_class(name)), dict)
 
 
 def test_unknown_detector_lists_those_that_exist():

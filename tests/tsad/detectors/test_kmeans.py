@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tsad.detectors.test_contract import rows_of
+from tsad.clustering import cluster
 from tsad.detectors.base import Unscored
-from tsad.detectors.kmeans import KMeansDetector, cluster
+from tsad.detectors.kmeans import KMeansDetector
 from tsad.errors import NotEnoughDataError
 from tsad.observations import RowFlag
 

@@ -10,6 +10,7 @@ from tsad.detectors.patchbank import PatchBankDetector
 from tsad.errors import NotEnoughDataError
 from tsad.kernels.patchbank import REFRESH_ROWS
 from tsad.observations import RowFlag
+from tsad.patch_form import Member
 from tsad.patch_learning import settled_scores, usual_score
 from tsad.patch_scaling import PatchScaling, fit_patch_scaling
 
@@ -18,10 +19,9 @@ SECOND = 10**9
 
 def members(monkeypatch, width, *, centred=(False, True)):
     """One narrow width instead of three wide ones, so that a plain twin keeps up."""
-    monkeypatch.setattr(patchbank, "_WIDTHS", (width,))
-    monkeypatch.setattr(patchbank, "_EARLY_DELAY", 3)
-    chosen = tuple(patchbank._Member(width, centred=c, univariate=True) for c in centred)
-    monkeypatch.setattr(patchbank, "_MEMBERS", chosen)
+    monkeypatch.setattr(patchbank, "EARLY_DELAY", 3)
+    chosen = tuple(Member(width, centred=c, univariate=True) for c in centred)
+    monkeypatch.setattr(patchbank, "MEMBERS", chosen)
 
 
 def run(values, train, **options):
@@ -196,10 +196,9 @@ def test_what_is_said_in_the_end_is_what_hindsight_says(seed, by_phase, clean, g
 @pytest.mark.parametrize("order", [1, 2])
 def test_the_early_score_with_delay_equals_its_plain_twin(monkeypatch, order):
     """A narrow member, of which all windows are there at the delay, says the mean over them."""
-    monkeypatch.setattr(patchbank, "_EARLY_DELAY", 6)
-    monkeypatch.setattr(patchbank, "_WIDTHS", (5, 12))
-    chosen = tuple(patchbank._Member(w, centred=w == 12, univariate=True) for w in (5, 12))
-    monkeypatch.setattr(patchbank, "_MEMBERS", chosen)
+    monkeypatch.setattr(patchbank, "EARLY_DELAY", 6)
+    chosen = tuple(Member(w, centred=w == 12, univariate=True) for w in (5, 12))
+    monkeypatch.setattr(patchbank, "MEMBERS", chosen)
     values = wave(190, 2)
     delayed, detector = delayed_of(values, 80, ring_rows=40, repeats=order - 1)
     narrow, _ = twin(values, 80, 5, 40, order, centred=False)
@@ -366,7 +365,7 @@ def test_short_training_parts_have_narrower_windows():
     detector = PatchBankDetector()
     detector.reserve(1, 1)
     prefix = detector.fit(0, values[:80], np.arange(80) * SECOND)
-    assert detector._arrays.widths[0].tolist() == [8, 20, 20]
+    assert detector._arrays.widths[0].tolist() == [8, 20, 20, 20]
     assert np.isfinite(prefix[19:]).all()
     with pytest.raises(NotEnoughDataError, match="patchbank needs 32 rows with values, there are 31"):
         detector.fit(0, values[:31], np.arange(31) * SECOND)

@@ -1,0 +1,45 @@
+"""Distance of the newest window to the nearest typical one, for `tsad.detectors.patchbank`."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["LEAST_DEVIATION", "cluster_distance"]
+
+LEAST_DEVIATION = 0.05
+"""Added to the deviation of a window: what hardly moves is not blown up."""
+
+
+@njit(cache=True, nogil=True)
+def cluster_distance(history, channels, end, width, centres, n_centres, window, shares):
+    """Euclidean distance of the window that ends at `end` to the nearest centre; ``shares[c]`` becomes its squares.
+
+    The window is scaled by itself, channel by channel. ``centres[c, a, k]`` is row a of the window of centre k, oldest
+    first; the centre's number runs fastest, so that all of them are compared side by side. `window` is room for
+    channels x width values.
+    """
+    totals = np.zeros(n_centres)
+    for c in range(channels):
+        own = history[c, end - width + 1 : end + 1]
+        mean, squares = 0.0, 0.0
+        for a in range(width):
+            mean += np.float64(own[a])
+        mean /= width
+        for a in range(width):
+            d = np.float64(own[a]) - mean
+            squares += d * d
+        unit = 1.0 / (np.sqrt(squares / width) + LEAST_DEVIATION)
+        for a in range(width):
+            z = (np.float64(own[a]) - mean) * unit
+            window[c, a] = z
+            row = centres[c, a, :n_centres]
+            for k in range(n_centres):
+                d = z - np.float64(row[k])
+                totals[k] += d * d
+    best = np.argmin(totals)
+    for c in range(channels):
+        share = 0.0
+        for a in range(width):
+            d = window[c, a] - np.float64(centres[c, a, best])
+            share += d * d
+        shares[c] = share
+    return np.sqrt(totals[best])
