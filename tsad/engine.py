@@ -14,10 +14,9 @@ from tsad.alignment import Aligner
 from tsad.calibration.tail import CalibrationFit
 from tsad.deadline import LateAnswers
 from tsad.detectors.base import Detector
-from tsad.interventions import Effect, Intervention, concerned_series
-from tsad.kernels.episodes import BAD, FALSE_ALARM
+from tsad.interventions import Effect, Intervention, concerned_series, plan_maintenance
 from tsad.learning import SeriesLearning
-from tsad.maintenance import MaintenancePlan, MaintenanceWindow
+from tsad.maintenance import MaintenancePlan
 from tsad.observations import ObservationBatch, ObservationStatus, RowBatch, RowFlag
 from tsad.quality import RangeLimits, screen
 from tsad.quality.alarms import sensor_transitions
@@ -281,13 +280,8 @@ class StreamEngine:
 
         An asset that is not known yet has nothing to change. Of maintenance, assets that come later are marked too.
         """
-        one = intervention
-        if one.kind == "maintenance":
-            self.maintenance.add(MaintenanceWindow(one.number, one.asset, one.start, one.end + 1, ""))
-        elif one.kind == "end_maintenance":
-            self.maintenance.end(one.number, one.end)
-            return []
-        return [self._learn_from(one, series) for series in self.concerned(one)]
+        plan_maintenance(self.maintenance, intervention)
+        return [self._learn_from(intervention, series) for series in self.concerned(intervention)]
 
     def concerned(self, intervention: Intervention) -> list[int]:
         """Series that an intervention is about."""
@@ -301,9 +295,8 @@ class StreamEngine:
             if tier is not None and one.learnt:
                 tier.restore_learnt(series, one.learnt)
         elif tier is not None:
-            said = {"false_alarm": FALSE_ALARM, "withdraw": 0}.get(one.kind, BAD)
-            windows, clusters = tier.say(series, one.start, one.end, said, episode=one.episode)
-        if one.kind in {"bad", "maintenance"}:
+            windows, clusters = tier.say(series, one.start, one.end, one.said, episode=one.episode)
+        if one.unlearns:
             rows = self._learning.forget(series, one.start, one.end)
         after = None if tier is None else tier.figures(series)
         return Effect(self.table.assets[series], windows, clusters, rows, before, after)

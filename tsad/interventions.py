@@ -11,10 +11,14 @@ from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
-from tsad.maintenance import MaintenancePlan
+from tsad.kernels.episodes import BAD, FALSE_ALARM
+from tsad.maintenance import MaintenancePlan, MaintenanceWindow
 from tsad.series import SeriesTable
 
-__all__ = ["CalibrationFigures", "Effect", "Intervention", "InterventionKind", "LearningEngine", "concerned_series"]
+__all__ = [
+    "CalibrationFigures", "Effect", "Intervention", "InterventionKind", "LearningEngine", "concerned_series",
+    "plan_maintenance",
+]  # fmt: skip
 
 InterventionKind = Literal["bad", "false_alarm", "withdraw", "maintenance", "end_maintenance", "restore"]
 
@@ -50,6 +54,16 @@ class Intervention:
     number: int = 0
     episode: bool = False
     learnt: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def said(self) -> int:
+        """What it says of the clusters of its period, as the calibration keeps it; 0 where nothing is said any more."""
+        return {"false_alarm": FALSE_ALARM, "withdraw": 0}.get(self.kind, BAD)
+
+    @property
+    def unlearns(self) -> bool:
+        """Whether rows of its period that wait to be learnt from are dropped."""
+        return self.kind in {"bad", "maintenance"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +136,12 @@ def concerned_series(table: SeriesTable, intervention: Intervention) -> list[int
         return [series for series, asset in enumerate(table.assets) if fnmatchcase(asset, intervention.asset)]
     series = table.find(intervention.asset)
     return [] if series < 0 else [series]
+
+
+def plan_maintenance(plan: MaintenancePlan, intervention: Intervention) -> None:
+    """Take what an intervention says of maintenance into `plan`; the others say nothing of it."""
+    one = intervention
+    if one.kind == "maintenance":
+        plan.add(MaintenanceWindow(one.number, one.asset, one.start, one.end + 1, ""))
+    elif one.kind == "end_maintenance":
+        plan.end(one.number, one.end)

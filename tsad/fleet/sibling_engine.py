@@ -21,9 +21,8 @@ from tsad.fleet.groups import SiblingGroups
 from tsad.fleet.sibling_comparison import GroupComparison, SiblingVerdicts
 from tsad.fleet.sibling_settings import DETECTOR, SiblingStream
 from tsad.fleet.waiting_rows import WaitingRows
-from tsad.interventions import Effect, Intervention, concerned_series
-from tsad.kernels.episodes import BAD, FALSE_ALARM
-from tsad.maintenance import MaintenancePlan, MaintenanceWindow
+from tsad.interventions import Effect, Intervention, concerned_series, plan_maintenance
+from tsad.maintenance import MaintenancePlan
 from tsad.observations import ObservationBatch, RowBatch, RowFlag
 from tsad.scoring_tier import TierScores
 from tsad.series import SeriesTable
@@ -196,14 +195,9 @@ class SiblingEngine:
 
     def learn(self, intervention: Intervention) -> list[Effect]:
         """Let what an operator said change the calibration, and the rows that are still to be learnt from."""
-        one = intervention
         self.changes += 1
-        if one.kind == "maintenance":
-            self.maintenance.add(MaintenanceWindow(one.number, one.asset, one.start, one.end + 1, ""))
-        elif one.kind == "end_maintenance":
-            self.maintenance.end(one.number, one.end)
-            return []
-        return [self._learn_from(one, series) for series in self.concerned(one)]
+        plan_maintenance(self.maintenance, intervention)
+        return [self._learn_from(intervention, series) for series in self.concerned(intervention)]
 
     def _learn_from(self, one: Intervention, series: int) -> Effect:
         known = self._comparison.is_learnt(series)
@@ -213,9 +207,8 @@ class SiblingEngine:
             if known and one.learnt:
                 self._calibrator.restore_learnt(series, one.learnt)
         elif known:
-            said = {"false_alarm": FALSE_ALARM, "withdraw": 0}.get(one.kind, BAD)
-            clusters = self._calibrator.say(series, one.start, one.end, said, quiet=not one.episode)
-        if one.kind in {"bad", "maintenance"}:
+            clusters = self._calibrator.say(series, one.start, one.end, one.said, quiet=not one.episode)
+        if one.unlearns:
             rows = self._comparison.forget(series, one.start, one.end)
         after = self._calibrator.figures(series) if known else None
         return Effect(self.table.assets[series], 0, clusters, rows, before, after)
