@@ -61,7 +61,9 @@ class PatchBankDetector(Detector):
     usual is known after a while. Windows keep their amplitude: they are scaled by channel, never by window. Four
     members look at 8, 32 and 96 rows, and at 96 rows without their level; each is divided by the 0.99 quantile of its
     own scores in training, where every window is judged without its overlapping neighbours, and the ratios are added
-    up. Taking the second distinct neighbour, one odd stretch in the training part does not hide the next one.
+    up. Taking the second distinct neighbour, one odd stretch in the training part does not hide the next one. A fifth
+    member, where several measured channels move, looks at shape alone: windows of 40 rows, scaled by themselves, and
+    their distance to the nearest of a few typical ones.
 
     The score of a row is that of the newest window, weighted towards its newest rows: among the windows that will
     cover the row, this is what they are expected to say. Sixteen rows later more of them are known, and the weights
@@ -87,6 +89,16 @@ class PatchBankDetector(Detector):
         Compare windows of the same time of day (or of whatever period the training part has) only, and channel by
         channel in units of their own usual deviation: for indicators of mixed units that swing with the day. ``auto``
         does so where several channels of mixed units share a period in training; ``never`` never does.
+    clusters
+        The fifth member: ``auto`` where more than one channel that is not a command moves in training and windows are
+        not compared by phase; ``always`` with several channels; ``never``.
+    lite
+        96 rows without their level alone, against the training part alone: half the time, a fraction of the state, and
+        nothing ever becomes usual.
+    hold_rows
+        Windows that end in an alarm (a mean ratio of 3) count as normal only so many rows later; 0: at once.
+    most_held
+        No more than so many windows of the ring wait; None: all that end in an alarm.
     """
 
     name: ClassVar[str] = "patchbank"
@@ -204,7 +216,7 @@ class PatchBankDetector(Detector):
         a = self._arrays
         for name in (
             "bank_sums", "ring_sums", "history", "history_means", "history_good", "history_kept", "history_held",
-            "history_times", "absent", "gaps", "centres",
+            "history_times", "absent", "gaps", "n_centres", "centres",
         ):  # fmt: skip
             getattr(a, name)[series] = 0
         a.windows[series] = np.nan
@@ -222,11 +234,10 @@ class PatchBankDetector(Detector):
         good = [good_windows(kept[:, scaling.factor != 0], breaks, int(width)) for width in widths]
         a.bank_good[series, :, :rows] = good[:matched]
         if (on & clusters).any():
-            width = int(widths[-1])
-            centres = typical_windows(bank, good[-1], width, MOST_CENTRES)
-            a.n_centres[series] = n_centres = centres.shape[2]
-            a.centres[series, :channels, :width, :n_centres] = centres
-            on &= ~clusters | (n_centres > 0)
+            centres = typical_windows(bank, good[-1], int(widths[-1]), MOST_CENTRES)
+            a.n_centres[series] = centres.shape[2]
+            a.centres[series, :channels, : centres.shape[1], : centres.shape[2]] = centres
+            on &= ~clusters | (centres.shape[2] > 0)
         a.member_on[series] = on
         self._choices[series] = described_choices(
             rows, widths[used], scaling, period, form.longest, int(widths[-1]) if (on & clusters).any() else 0
@@ -239,11 +250,10 @@ class PatchBankDetector(Detector):
         run = score_bank_rows(
             kept, breaks, scaling.location, scaling.factor, widths, used, self._member_width, self._member_centred,
             clusters, on, a.centres[series], int(a.n_centres[series]), longest, self._order, form.ring, form.depth,
-            self._delays_of_early_scores(), period,
-            a.bank[series, :channels, :rows], a.bank_good[series, :, :rows], a.bank_means[series, :channels, :rows],
-            a.bank_phase[series, :rows], a.history[series], a.history_phase[series], a.absent[series],
-            a.history_good[series], a.history_means[series], a.gaps[series], a.bank_sums[series, :, :rows],
-            a.ring_sums[series], nearest, early, parts, residuals, explaining,
+            self._delays_of_early_scores(), period, a.bank[series, :channels, :rows], a.bank_good[series, :, :rows],
+            a.bank_means[series, :channels, :rows], a.bank_phase[series, :rows], a.history[series],
+            a.history_phase[series], a.absent[series], a.history_good[series], a.history_means[series], a.gaps[series],
+            a.bank_sums[series, :, :rows], a.ring_sums[series], nearest, early, parts, residuals, explaining,
         )  # fmt: skip
         if period:
             for m in np.flatnonzero(on & ~clusters):

@@ -11,11 +11,11 @@ LEAST_DEVIATION = 0.05
 
 @njit(cache=True, nogil=True)
 def cluster_distance(history, channels, end, width, centres, n_centres, window, shares):
-    """Euclidean distance of the window that ends at `end` to the nearest centre; ``shares[c]`` becomes its squares.
+    """Distance of the window that ends at `end` to the nearest centre; ``shares[c]`` becomes its squares by channel.
 
-    The window is scaled by itself, channel by channel. ``centres[c, a, k]`` is row a of the window of centre k, oldest
-    first; the centre's number runs fastest, so that all of them are compared side by side. `window` is room for
-    channels x width values.
+    It is the root of the mean over rows of the squares summed over channels. The window is scaled by itself, channel by
+    channel. ``centres[c, a, k]`` is row a of the window of centre k, oldest first; the centre's number runs fastest, so
+    that all of them are compared side by side. `window` is room for channels x width values.
     """
     totals = np.zeros(n_centres)
     for c in range(channels):
@@ -42,4 +42,4 @@ def cluster_distance(history, channels, end, width, centres, n_centres, window, 
             d = window[c, a] - np.float64(centres[c, a, best])
             share += d * d
         shares[c] = share
-    return np.sqrt(totals[best])
+    return np.sqrt(totals[best] / width)

@@ -25,7 +25,7 @@ def distances_to_centres(values, detector, width):
     found = np.full(len(u), np.nan)
     for t in range(width - 1, len(u)):
         window = scaled_by_itself(u[t - width + 1 : t + 1].astype(np.float64))
-        found[t] = min(np.sqrt(np.sum((window - centres[:, :, k].T) ** 2)) for k in range(centres.shape[2]))
+        found[t] = min(np.sqrt(np.sum((window - centres[:, :, k].T) ** 2) / width) for k in range(centres.shape[2]))
     return found
 
 
