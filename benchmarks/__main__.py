@@ -12,6 +12,7 @@ WITHOUT_DATA = (
     "node_fleet",
     "access_events",
     "foundation",
+    "foundation_learning",
     "foundation_live",
     "themis",
     "explorer",
