@@ -25,6 +25,7 @@ WITH_DATA = (
     "tsb_ad_protocol",
     "ape",
     "cold_start",
+    "channel_evidence",
     "foundation_cold_start",
     "foundation_members",
     "sensor_faults",
