@@ -1,4 +1,9 @@
-"""False alarms of the time before a series is learnt: the light detector of the first rows, on quiet recordings."""
+"""False alarms of the time before a series is learnt: who watches the first rows, on quiet recordings.
+
+python -m benchmarks cold_start [--detector timercd-nano …] [--dataset SKAB …]
+"""
+
+import argparse
 
 import numpy as np
 
@@ -10,7 +15,8 @@ from tsad.observations import ObservationBatch
 from tsad.settings import AlarmSettings, DetectorSettings, EarlySettings
 from tsad.simulation import PlantSettings, simulate
 
-DATASETS = ("SKAB", "SMAP", "MSL", "NAB", "SMD", "ASD", "CTN", "TEP", "BATADAL")
+SIMULATED = "simulated plant"
+DATASETS = ("SKAB", "SMAP", "MSL", "NAB", "SMD", "ASD", "CTN", "TEP", "BATADAL", SIMULATED)
 DETECTORS = {
     "robust": DetectorSettings(name="robust"),
     "sub-pca": DetectorSettings(name="sub-pca"),
@@ -60,7 +66,7 @@ def simulated() -> list[LabelledSeries]:
         plant = simulate(PlantSettings(seed=seed, training_seconds=1_000.0), start, 900.0, [])
         found += [
             LabelledSeries(
-                dataset="simulated plant", name=asset, times=sensor.times,
+                dataset=SIMULATED, name=asset, times=sensor.times,
                 values=np.asarray(sensor.values, np.float32), labels=np.zeros(len(sensor.times), np.uint8),
                 train_length=len(sensor.times) - 1, step=10**9,
                 channels=tuple(f"c{i}" for i in range(sensor.values.shape[1])),
@@ -72,12 +78,16 @@ def simulated() -> list[LabelledSeries]:
 
 def main() -> None:
     """Print realised and accepted false alarms by data set, detector and budget."""
-    columns = [(detector, budget) for detector in DETECTORS for budget in BUDGETS]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--detector", action="append", choices=DETECTORS)
+    parser.add_argument("--dataset", action="append", choices=DATASETS)
+    arguments, _ = parser.parse_known_args()
+    columns = [(detector, budget) for detector in arguments.detector or DETECTORS for budget in BUDGETS]
     print("| data set | " + " | ".join(f"{detector}, {budget:g}/day" for detector, budget in columns) + " |")
     print("|---|" + "---:|" * len(columns))
     sums = np.zeros((len(columns), 2))
-    for name in (*DATASETS, "simulated plant"):
-        recordings = simulated() if name == "simulated plant" else load_dataset(name)
+    for name in arguments.dataset or DATASETS:
+        recordings = simulated() if name == SIMULATED else load_dataset(name)
         cells = []
         for place, (detector, budget) in enumerate(columns):
             runs = [one for one in (run(series, detector, budget) for series in recordings) if one]

@@ -1,6 +1,6 @@
 """The causal form of a window network: rings of every series at several time scales, and what was last said of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from tsad.deadline import Deadline
 from tsad.foundation.runtime import Runner
 from tsad.foundation.turns import Followed, questions, waves
 from tsad.foundation.windows import normalise
+from tsad.kernels.window_stream import cut_rows, take_rows, tell_rows
 from tsad.observations import RowBatch, RowFlag
 from tsad.series_arrays import PER_CHANNEL, Field, SeriesArrays
 
@@ -18,28 +19,25 @@ __all__ = ["LEAST_STEPS", "WindowStream"]
 LEAST_STEPS = 32
 """Steps of a scale that must have been seen before it speaks: two patches."""
 _FARTHEST = 12.0
+_ROOM = 512  # windows of one channel that are looked at together: what a processor keeps near
 
 
-class _Question(NamedTuple):
-    """One window of one series at one scale, of the channels that move in it."""
+class _Room(NamedTuple):
+    """Room for windows of one channel, one a place, and for the questions that ask about several of them at once."""
 
-    series: int
-    row: int
-    scale: int
-    moves: npt.NDArray[np.intp]
-    scaled: npt.NDArray[np.float32]
-    valid: npt.NDArray[np.float32]
-    location: npt.NDArray[np.float64]
-    spread: npt.NDArray[np.float64]
+    windows: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
+    scales: npt.NDArray[np.int64]
 
 
 class WindowStream:
     """Keeps the last window of every series at every scale, and asks the network about its newest step.
 
     A scale of k rows takes a step when k rows are complete, and its last word stands until the next step. A missing
-    value stands at the last one for a while, then the channel is missing. Windows of several series go through the
-    network together; on a CPU each one's result has the same bits as by itself (tested), so that a row's result does
-    not depend on what else is in its batch. Whoever has waited longest is asked about first.
+    value stands at the last one for a while, then the channel is missing. Windows of several rows and series go through
+    the network together; on a CPU each one's result has the same bits as by itself (tested), so that a row's result
+    does not depend on what else is in its batch. Without a deadline rows are taken in first, many of them, and then the
+    network is asked about what their windows were; with one, whoever has waited longest is asked about first.
 
     Parameters
     ----------
@@ -58,7 +56,7 @@ class WindowStream:
     def __init__(self, runner: Runner, window: int, scales: Sequence[int], hop: int, longest_gap: int) -> None:
         self._runner = runner
         self._window = window
-        self._scales = tuple(scales)
+        self._scales = np.array(scales, np.int64)
         self._hop = hop
         self._longest_gap = longest_gap
         many = len(self._scales)
@@ -69,7 +67,7 @@ class WindowStream:
                 "weight": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
                 "band": Field(np.float64, 1, (PER_CHANNEL,), fitted=True),
                 "usual": Field(np.float64, 0, (PER_CHANNEL,), fitted=True),
-                **{f"ring{scale}": Field(np.float32, np.nan, (PER_CHANNEL, window)) for scale in self._scales},
+                "rings": Field(np.float32, np.nan, (many, PER_CHANNEL, window)),
                 "at": Field(np.int64, 0, (many,)),
                 "filled": Field(np.int64, 0, (many,)),
                 "within": Field(np.int64, 0, (many,)),
@@ -90,7 +88,7 @@ class WindowStream:
         for name in ("at", "filled", "within", "sums", "counts", "unasked", "absent", "run"):
             getattr(a, name)[series] = 0
         a.age[series] = self._hop
-        for name in ("logits", "last", *(f"ring{scale}" for scale in self._scales)):
+        for name in ("logits", "last", "rings"):
             getattr(a, name)[series] = np.nan
 
     def follow(
@@ -108,101 +106,102 @@ class WindowStream:
             Until when it may be asked; always where it is None.
         """
         found = Followed.nothing((len(rows), rows.values.shape[1]))
-        a = self.arrays
+        may_ask = np.ones(len(rows), np.bool_) if asked is None else asked
+        room = self._room(rows.values.shape[1])
+        if deadline is None:
+            every, first = np.arange(len(rows)), 0
+            while first < len(every):
+                after, *sizes = self._take(rows, every, first, may_ask, found.ready, room)
+                self._tell(rows, every[first:after], room, sizes, found)
+                first = after
+            return found
+        # The clock decides what comes next, so that rows wait for the answers to those before them.
+        a, nobody = self.arrays, np.zeros(len(rows), np.bool_)
         together = max(1, self._runner.together // max(1, rows.values.shape[1]))
         for wave in waves(rows.series):
-            self._push(rows, wave)
-            series = rows.series[wave]
-            found.ready[wave] = ready = a.run[series] >= LEAST_STEPS
-            due = np.flatnonzero(ready & (a.age[series] >= self._hop) & (True if asked is None else asked[wave]))
-            for group in questions(wave[due], a.age[series[due]], together, deadline):
-                self._ask(rows.series[group], group, found.expected)
-            found.late[wave[due]] = a.age[series[due]] >= self._hop
-            width = min(rows.values.shape[1], a.width)
-            found.said[wave[ready], :width] = _mean(a.logits[series[ready]][:, :, :width])
+            self._take(rows, wave, 0, nobody, found.ready, room)
+            age = a.age[rows.series[wave]]
+            due = wave[found.ready[wave] & (age >= self._hop) & may_ask[wave]]
+            for group in questions(due, a.age[rows.series[due]], together, deadline):
+                sizes = cut_rows(
+                    group, rows.series, LEAST_STEPS, a.n_channels, a.rings, a.at, a.filled, a.unasked, a.age, *room
+                )
+                self._tell(rows, group, room, sizes, found)
+            found.late[due] = a.age[rows.series[due]] >= self._hop
+            self._tell(rows, np.setdiff1d(wave, due[~found.late[due]]), room, (0, 0), found)
         return found
 
-    def _push(self, rows: RowBatch, wave: npt.NDArray[np.intp]) -> None:
-        """Put one row of each of several series into their rings."""
-        a, series = self.arrays, rows.series[wave]
-        self.begin(series[(rows.flags[wave] & RowFlag.BREAK) != 0])
-        own = np.full((len(wave), a.width), np.nan, np.float32)
-        own[:, : rows.values.shape[1]] = rows.values[wave]
-        there = np.isfinite(own) & a.known[series]
-        absent = np.where(there, 0, a.absent[series] + 1)
-        held = np.where(there, own, a.last[series])
-        valid = ~np.isnan(held) & (absent <= self._longest_gap)
-        a.absent[series], a.last[series] = absent, held
-        a.run[series] += 1
-        a.age[series] += 1
-        for k, scale in enumerate(self._scales):
-            if scale == 1:
-                self._step(k, series, np.where(valid, held, np.nan))
-                continue
-            sums = a.sums[series, k] + np.where(valid, held, 0.0)
-            counts = a.counts[series, k] + valid
-            within = a.within[series, k] + 1
-            whole = within == scale
-            means = np.where(2 * counts >= scale, sums / np.maximum(counts, 1), np.nan)
-            self._step(k, series[whole], means[whole].astype(np.float32))
-            a.sums[series, k] = np.where(whole[:, None], 0.0, sums)
-            a.counts[series, k] = np.where(whole[:, None], 0, counts)
-            a.within[series, k] = np.where(whole, 0, within)
+    def _room(self, columns: int) -> _Room:
+        """Room for the questions of a few rows, and of as many as go through the network together."""
+        many = len(self._scales)
+        places = max(_ROOM, many * max(columns, self.arrays.width, self._runner.together))
+        return _Room(
+            np.empty((places, self._window), np.float32), np.empty(places, np.int64), np.empty(places, np.int64)
+        )
 
-    def _step(self, k: int, series: npt.NDArray[np.int32], values: npt.NDArray[np.float32]) -> None:
-        """Append one step to the ring of scale number `k`."""
+    def _take(
+        self,
+        rows: RowBatch,
+        which: npt.NDArray[np.intp],
+        first: int,
+        may_ask: npt.NDArray[np.bool_],
+        ready: npt.NDArray[np.bool_],
+        room: _Room,
+    ) -> tuple[int, int, int]:
+        """Put rows into their rings and windows into the room until it is full; see `take_rows`."""
         a = self.arrays
-        at = a.at[series, k]
-        getattr(a, f"ring{self._scales[k]}")[series, :, at] = values
-        a.at[series, k] = (at + 1) % self._window
-        a.filled[series, k] = np.minimum(a.filled[series, k] + 1, self._window)
-        a.unasked[series, k] = True
+        after, asked, places = take_rows(
+            which, first, rows.series, np.ascontiguousarray(rows.values), (rows.flags & RowFlag.BREAK) != 0, may_ask,
+            self._hop, LEAST_STEPS, self._longest_gap, self._scales, a.n_channels, a.known, a.rings, a.at, a.filled,
+            a.within, a.sums, a.counts, a.unasked, a.last, a.absent, a.run, a.age, ready, *room,
+        )  # fmt: skip
+        return after, asked, places
+
+    def _tell(
+        self, rows: RowBatch, which: npt.NDArray[np.intp], room: _Room, sizes: Sequence[int], found: Followed
+    ) -> None:
+        """Ask the network about the windows in the room, and write down what stands after each of the rows `which`."""
+        asked, places = sizes
+        a, question_rows, scales = self.arrays, room.rows[:asked], room.scales[:asked]
+        answers = np.full(places, np.nan)
+        if places:
+            self._ask(rows.series, room.windows[:places], question_rows, scales, answers, found.expected)
+        breaks = (rows.flags & RowFlag.BREAK) != 0
+        tell_rows(
+            which, rows.series, breaks, found.ready, a.n_channels, question_rows, scales, answers, a.logits, found.said
+        )
 
     def _ask(
-        self, series: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], expected: npt.NDArray[np.float64]
+        self,
+        series: npt.NDArray[np.int32],
+        windows: npt.NDArray[np.float32],
+        rows: npt.NDArray[np.int64],
+        scales: npt.NDArray[np.int64],
+        answers: npt.NDArray[np.float64],
+        expected: npt.NDArray[np.float64],
     ) -> None:
-        """Ask the network about the newest step of every scale that has a new one; `rows` are those of `expected`."""
-        questions: dict[int, list[_Question]] = {}
-        for one, row in zip(series.tolist(), rows.tolist(), strict=True):
-            for question in self._questions(one, row, expected):
-                questions.setdefault(len(question.moves), []).append(question)
-        a = self.arrays
-        for alike in questions.values():
-            logits, rebuilt = self._runner(
-                np.stack([question.scaled for question in alike]), np.stack([question.valid for question in alike])
-            )
-            for place, q in enumerate(alike):
-                a.logits[q.series, q.scale, q.moves] = logits[place, :, -1]
-                if q.scale == 0:
-                    far = np.clip(rebuilt[place, :, -1].astype(np.float64), -_FARTHEST, _FARTHEST)
-                    expected[q.row, q.moves] = q.location + q.spread * np.sinh(far)
+        """Ask the network about the newest step of windows, float32[places, window], of the channels of questions.
 
-    def _questions(self, series: int, row: int, expected: npt.NDArray[np.float64]) -> Iterator[_Question]:
-        a, n = self.arrays, int(self.arrays.n_channels[series])
-        a.age[series] = 0
-        for k, scale in enumerate(self._scales):
-            if not a.unasked[series, k] or a.filled[series, k] < LEAST_STEPS:
-                continue
-            at = int(a.at[series, k])
-            ring = getattr(a, f"ring{scale}")[series, :n]
-            window = np.concatenate([ring[:, at:], ring[:, :at]], axis=1).astype(np.float64)
-            valid = ~np.isnan(window)
-            scaled, location, spread = normalise(window, valid)
-            a.unasked[series, k] = False
-            a.logits[series, k, :n] = np.nan
-            if k == 0:
-                expected[row, :n] = np.where(valid[:, -1], location[:, 0], np.nan)
-            # A channel that does not move says nothing, neither that all is well nor that it is not, and costs nothing.
-            moves = np.flatnonzero(valid[:, -1] & (scaled != 0).any(axis=1))
-            if len(moves):
-                there = valid[moves].astype(np.float32)
-                yield _Question(series, row, k, moves, scaled[moves], there, location[moves, 0], spread[moves, 0])
-
-
-def _mean(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the scales that speak, float64[n, c] of [n, scales, c]."""
-    known = ~np.isnan(logits)
-    count, total = known.sum(axis=1), np.zeros((len(logits), logits.shape[2]))
-    for scale in range(logits.shape[1]):
-        total += np.where(known[:, scale], logits[:, scale], 0.0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        What it says goes to `answers`, float64[places], and what it expects at the finest scale to `expected`.
+        """
+        valid = ~np.isnan(windows)
+        scaled, location, spread = normalise(windows.astype(np.float64), valid)
+        there = valid[:, -1]
+        # A channel that does not move says nothing, neither that all is well nor that it is not, and costs nothing.
+        moves = there & (scaled != 0).any(axis=1)
+        channels = self.arrays.n_channels[series[rows]]
+        question = np.repeat(np.arange(len(rows)), channels)
+        moving = np.bincount(question[moves], minlength=len(rows))
+        far = np.zeros(len(windows))
+        for alike in np.unique(moving[moving > 0]).tolist():
+            places = np.flatnonzero(moves & (moving[question] == alike)).reshape(-1, alike)
+            together = max(1, self._runner.together // alike)
+            for first in range(0, len(places), together):
+                part = places[first : first + together]
+                logits, rebuilt = self._runner(scaled[part], valid[part].astype(np.float32))
+                answers[part], far[part] = logits[:, :, -1], rebuilt[:, :, -1]
+        finest = np.flatnonzero((scales[question] == 0) & there)
+        channel = np.arange(len(windows)) - np.repeat(np.cumsum(channels) - channels, channels)
+        middle = location[:, 0]
+        rebuilt_values = middle + spread[:, 0] * np.sinh(np.clip(far, -_FARTHEST, _FARTHEST))
+        expected[rows[question[finest]], channel[finest]] = np.where(moves, rebuilt_values, middle)[finest]
