@@ -11,7 +11,6 @@ twice.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.metrics.segments import NO_ANOMALY, event_bounds, harmonic_mean
@@ -23,6 +22,7 @@ from evaluation.metrics.validation import (
     check_labels_and_scores,
     undefined,
 )
+from tsad.compiled import compiled
 
 __all__ = ["Affiliation", "affiliation", "affiliation_by_event", "affiliation_floor", "oracle_best_affiliation_f1"]
 
@@ -39,14 +39,14 @@ class Affiliation(NamedTuple):
     f1_above_floor: float
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _farther(D: float, n: float, m: float, zone: float) -> float:
     """Integrate, over distances from 0 to D, the chance that a uniform point of the zone is farther from the event."""
     within = 0.5 * D * D if m >= D else 0.5 * m * m + m * (D - m)
     return D - (n * D + 0.5 * D * D + within) / zone
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _open_gap(low: float, high: float, border: float, hit: float) -> float:
     """Integrate D + min(D, distance to the border) from low to high, D = distance to the only hit.
 
@@ -64,7 +64,7 @@ def _open_gap(low: float, high: float, border: float, hit: float) -> float:
     return near + bound
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _closed_gap(low: float, high: float, before: float, after: float) -> float:
     """Integrate twice the distance to the nearer of two hits, from low to high between them."""
     middle = 0.5 * (before + after)
@@ -78,7 +78,7 @@ def _closed_gap(low: float, high: float, before: float, after: float) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _by_event(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],

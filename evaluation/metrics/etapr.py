@@ -11,12 +11,12 @@ which a prediction still counts, with a weight that falls along a sigmoid from 1
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import InvalidInputError
 from evaluation.metrics.segments import NO_ANOMALY, event_bounds, harmonic_mean
 from evaluation.metrics.validation import OnUndefined, check_at_least, check_labels_and_predictions, undefined
+from tsad.compiled import compiled
 
 __all__ = ["TimeAware", "etapr", "tapr"]
 
@@ -35,7 +35,7 @@ class TimeAware(NamedTuple):
     recall_portion: float
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _overlaps(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],

@@ -9,7 +9,6 @@ EEMUA 191 (alarm rates).
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import InvalidInputError
@@ -29,6 +28,7 @@ from evaluation.metrics.validation import (
     check_labels_and_scores,
     undefined,
 )
+from tsad.compiled import compiled
 
 __all__ = [
     "OracleEventRecall",
@@ -331,7 +331,7 @@ def oracle_event_recall_at_false_alarm_rate(
     return OracleEventRecall(float(found[last] / events), float(ranking.distinct[last]), float(rates[last]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sweep(
     order: NDArray[np.int64], group: NDArray[np.int64], groups: int, event: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,7 +14,6 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import FewDistinctScoresWarning, InvalidInputError
@@ -35,6 +34,7 @@ from evaluation.metrics.validation import (
     check_labels_and_scores,
     undefined,
 )
+from tsad.compiled import compiled
 
 __all__ = ["Interpolation", "buffer_sizes", "pate", "pate_f1", "pate_precision_recall_f1"]
 
@@ -45,7 +45,7 @@ FEW_DISTINCT_SCORES = 20
 RECALL_TOLERANCE = 1e-12
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _missed_weight(
     order: NDArray[np.int64],
     group: NDArray[np.int64],
@@ -117,7 +117,7 @@ def _missed_weight(
     return missed
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _buffer_gain(
     group: NDArray[np.int64],
     groups: int,

@@ -7,7 +7,6 @@ section 4.
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import InvalidInputError
@@ -19,6 +18,7 @@ from evaluation.metrics.validation import (
     check_labels_and_scores,
     undefined,
 )
+from tsad.compiled import compiled
 
 __all__ = ["Bias", "Cardinality", "oracle_best_range_based_f1", "range_based"]
 
@@ -160,7 +160,7 @@ def _mean_reward(
     return float(total / count)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _rewards(
     ranges: NDArray[np.uint8], others: NDArray[np.uint8], alpha: float, reciprocal: bool, bias: int
 ) -> tuple[float, int]:

@@ -8,7 +8,6 @@ The C-index is F. E. Harrell's, "Evaluating the Yield of Medical Tests", JAMA 24
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau
 
@@ -16,6 +15,7 @@ from evaluation.errors import InvalidInputError
 from evaluation.metrics.pointwise import auc_roc
 from evaluation.metrics.segments import rank
 from evaluation.metrics.validation import NanPolicy, OnUndefined, check_labels_and_scores, check_scores, undefined
+from tsad.compiled import compiled
 
 __all__ = ["SeverityAgreement", "severity_agreement", "severity_c_index"]
 
@@ -42,7 +42,7 @@ class SeverityAgreement:
     auc_roc_by_level: dict[float, float]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ordered_pairs(
     by_severity: NDArray[np.int64], level: NDArray[np.int64], group: NDArray[np.int64], groups: int
 ) -> tuple[int, int]:

@@ -12,7 +12,6 @@ distances to its two nearest events, and then pays per width for those steps and
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from evaluation.errors import InvalidInputError
@@ -25,6 +24,7 @@ from evaluation.metrics.validation import (
     check_scores,
     undefined,
 )
+from tsad.compiled import compiled
 
 __all__ = ["CurveAreas", "VusVariant", "autocorrelation_period", "range_auc", "vus", "vus_pr", "vus_roc"]
 
@@ -44,7 +44,7 @@ class CurveAreas(NamedTuple):
     pr: float
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _soft_steps(
     starts: NDArray[np.int64], ends: NDArray[np.int64], T: int, reach: int, late: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -86,7 +86,7 @@ def _soft_steps(
     return step[:found], distance[:found], once[:found], twice[:found]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _areas_by_width(
     bins: NDArray[np.int64],
     predicted: NDArray[np.int64],

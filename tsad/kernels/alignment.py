@@ -1,8 +1,8 @@
 """The loop of `tsad.alignment`."""
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.observations import ObservationStatus, RowFlag
 
 __all__ = ["FIRST", "LAST", "MEAN", "UNUSED", "align"]
@@ -21,7 +21,7 @@ UNUSED = int(np.iinfo(np.int64).min)
 FIRST, LAST, MEAN = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _emit(
     s, cell, imputed, step, hold, n_channels, phase, pending, pending_count, pending_time, last_values, last_cell,
     last_row, last_time, last_row_cell, broken, out_series, out_times, out_values, out_flags, m,
@@ -63,7 +63,7 @@ def _emit(
     out_flags[m] = flags
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def align(
     start, series, times, values, channels, arrivals, max_ahead, step, hold, rule, n_channels, started, phase, head,
     newest, pending, pending_count, pending_time, last_values, last_cell, last_row, last_time, last_row_cell, broken,

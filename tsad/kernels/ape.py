@@ -1,14 +1,15 @@
 """The loops of `tsad.events.ape`: scores, contributions and surprises of events."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["pair_scores", "surprises"]
 
 
 # Sums may be reordered, to use vector instructions: the order is then that of the machine code, the same for every
 # row, so a row's score still does not know its batch.
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def pair_scores(codes, offsets, vectors, biases, weights, out):
     """Sum of weighted products of the vectors of every pair of attributes, in float64."""
     n, m = codes.shape
@@ -35,7 +36,7 @@ def pair_scores(codes, offsets, vectors, biases, weights, out):
         out[r] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def surprises(codes, offsets, vectors, biases, weights, log_prior, listed, active, surprise, expected, probability):
     """Negative log-probability of every value given the others, and the likeliest values instead.
 

@@ -1,12 +1,13 @@
 """The loops of the baselines in `tsad.events`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["isolation_depths", "pair_ratios"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(keys, counts, key):
     """Count of a key in sorted keys, 0 where it is not there."""
     low, high = 0, keys.shape[0]
@@ -21,7 +22,7 @@ def _count(keys, counts, key):
     return 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def pair_ratios(codes, offsets, entity_counts, total, keys, counts, smoothing, out, by_attribute):
     """Largest log-ratio of expected to seen frequency over all pairs of values, overall and by attribute.
 
@@ -49,7 +50,7 @@ def pair_ratios(codes, offsets, entity_counts, total, keys, counts, smoothing, o
                 by_attribute[r, j] = max(by_attribute[r, j], ratio)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def isolation_depths(x, roots, left, right, feature, threshold, leaf_depth, out):
     """Mean path length of every row over all trees; `leaf_depth` holds depth and expected rest of every leaf."""
     for r in range(x.shape[0]):

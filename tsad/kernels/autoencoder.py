@@ -1,12 +1,13 @@
 """The loops of `tsad.fleet.network` and `tsad.fleet.nodes`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["mahalanobis", "reconstruct"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def reconstruct(x, w1, b1, w2, b2, out):
     """ReLU layer and linear layer for every row; sums run in a fixed order, so a row does not know its batch."""
     n = x.shape[1]
@@ -26,7 +27,7 @@ def reconstruct(x, w1, b1, w2, b2, out):
                     out[i, j] += value * w2[h, j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mahalanobis(residuals, centre, whitening, out):
     """Length of every row's whitened residuals; a missing one stands at the centre, the others count for it."""
     n = residuals.shape[1]

@@ -1,7 +1,6 @@
 """The loop of `tsad.quality.clocks`."""
 
-from numba import njit
-
+from tsad.compiled import compiled
 from tsad.observations import ObservationStatus
 from tsad.quality.faults import Fault
 
@@ -12,7 +11,7 @@ _FUTURE = int(ObservationStatus.FUTURE)
 _FROZEN, _BEHIND, _AHEAD = int(Fault.CLOCK_FROZEN), int(Fault.CLOCK_BEHIND), int(Fault.CLOCK_AHEAD)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def watch_clocks(
     start, series, times, arrivals, status, signs, still, clear, last, since_still, count, kind, first_time,
     first_arrival, good, fault, since, out_observation, out_fault, out_since, out_raised,

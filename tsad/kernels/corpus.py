@@ -1,12 +1,13 @@
 """How a changed segment compares with the rest of its series: the label rule of the synthetic corpus."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["nearest_distance", "roughness_gap"]
 
 
-@njit(cache=True)
+@compiled
 def nearest_distance(x, y, a, b, step):
     """Squared distance a point of `y[a:b]` to the nearest other window of `x`, every `step`-th row compared."""
     n, length = len(x), b - a
@@ -26,7 +27,7 @@ def nearest_distance(x, y, a, b, step):
     return best / points
 
 
-@njit(cache=True)
+@compiled
 def roughness_gap(x, y, a, b):
     """How far the log roughness of `y[a:b]` lies from that of the nearest other window of `x`."""
     n, length = len(x), b - a

@@ -1,11 +1,11 @@
 """What was said of earlier rows, when something more is said of them."""
 
-from numba import njit
+from tsad.compiled import compiled
 
 __all__ = ["earlier_values"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def earlier_values(series, values, delays, recent, seen, missing, out):
     """Put `values` of rows into the rings of their series; ``out[i, k]`` becomes that of ``delays[k]`` rows before.
 

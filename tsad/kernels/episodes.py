@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = [
     "BAD",
@@ -26,7 +27,7 @@ BAD, FALSE_ALARM = 1, 2
 """What an operator said of a cluster; 0 where nobody said anything."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def episode_rate(s, u, clusters, excess, exposure):
     """Λ(s): clusters a row whose peak reaches `s`, as the posterior predictive of an exponential excess."""
     zeta = (clusters + 1.0) / exposure
@@ -37,7 +38,7 @@ def episode_rate(s, u, clusters, excess, exposure):
     return max(zeta * (1.0 + (s - u) / ((k + 1.0) * (excess / k))) ** (-k), LEAST_RATE)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def static_threshold(rate, u, clusters, excess, exposure):
     """θ(λ): the score whose episode rate is `rate`."""
     zeta = (clusters + 1.0) / exposure
@@ -47,7 +48,7 @@ def static_threshold(rate, u, clusters, excess, exposure):
     return u + (k + 1.0) * (excess / k) * ((zeta / rate) ** (1.0 / k) - 1.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def credit(y, cap, said):
     """What a cluster adds to S and to K: its excess in full and one, or capped and none, or nothing at all.
 
@@ -61,7 +62,7 @@ def credit(y, cap, said):
     return min(y, cap), 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _close(
     s, logs, u, clusters, excess, is_open, peak, cap, now, open_said, open_began, open_ended, decay, log_began,
     log_ended, log_excess, log_cap, log_said, log_decay, log_now, log_next,
@@ -83,7 +84,7 @@ def _close(
     open_said[s] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def calibrate(
     series, scores, breaks, times, frozen, gap, off_share, governor_step, governor_limit, budget, forget, u, clusters,
     excess, exposure, governor, is_open, peak, cap, last_above, on, last_off, now, level, alarm_peak, ranks, n_ranks,
@@ -186,13 +187,13 @@ def calibrate(
         is_on[i] = on[s]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def severity_level(budget, rate):
     """0 to 3: by how many powers of ten an episode is rarer than the accepted rate."""
     return min(3, max(0, math.floor(math.log10(budget / rate) + 1e-12)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def persist(series, scores, breaks, needed, ring, filled, position, out):
     """k-th largest of the last n scores of every series; NaN until k scores have been seen since a break."""
     n = ring.shape[1]

@@ -1,14 +1,14 @@
 """The loops of `tsad.detectors.kmeans`."""
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.kernels.windows import take_row
 
 __all__ = ["score_kmeans"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_kmeans(
     series, values, breaks, n_channels, n_centres, location, scale, weight, unit, band, centres, ring, gone, filled,
     position, score, reason, contributions, expected, lower, upper,

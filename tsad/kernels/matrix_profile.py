@@ -5,8 +5,8 @@ UNKNOWN where too much of it is missing, and BROKEN where time is missing inside
 """
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.kernels.windows import FARTHEST
 
 __all__ = [
@@ -26,7 +26,7 @@ REFRESH_ROWS = 4096
 """After so many rows dot products are computed anew, so that rounding does not add up."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _shape(values, end, width):
     """Mean and deviation of the `width` values up to place `end` of a ring."""
     depth = len(values)
@@ -46,7 +46,7 @@ def _shape(values, end, width):
     return mean, deviation if deviation > LEAST_DEVIATION else CONSTANT
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _take(
     x, is_break, t, run, channels, width, location, scale, weight, history, means, deviations, gone,
 ):  # fmt: skip
@@ -78,7 +78,7 @@ def _take(
     return run
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _roll_reference(dots, reference, newest, leaving, values, at, width, anew):
     """Dot products of the newest window with those of the reference, by their last row."""
     rows = len(reference)
@@ -101,7 +101,7 @@ def _roll_reference(dots, reference, newest, leaving, values, at, width, anew):
         dots[width - 1] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _roll_history(dots, newest, leaving, values, at, width, anew):
     """Dot products of the newest window with those before it, by lag."""
     depth = len(values)
@@ -127,7 +127,7 @@ def _roll_history(dots, newest, leaving, values, at, width, anew):
         dots[lag] -= leaving * values[old + depth - lag]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _apart(dot, mean, deviation, other_mean, other_deviation, width, amplitudes):
     """Squared distance a row of two windows: 2 (1 - correlation), or 1 where only one of them moves.
 
@@ -144,7 +144,7 @@ def _apart(dot, mean, deviation, other_mean, other_deviation, width, amplitudes)
     return found * larger * larger if amplitudes else found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nearest(
     t, width, amplitudes, channels, used, weight, reference_rows, first, reference_means, reference_deviations,
     reference_dots, means, deviations, dots, distances,
@@ -200,7 +200,7 @@ def _nearest(
     return nearest, best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_matrix_profile(
     series, values, breaks, width, amplitudes, n_channels, n_reference, first, location, scale, weight, unit, band,
     reference, reference_means, reference_deviations, reference_dots, history, means, deviations, dots, gone, newest,
@@ -272,7 +272,7 @@ def score_matrix_profile(
                 contributions[i, c] /= total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def profile_of_recording(values, weight, means, deviations, width, amplitudes, best):
     """Distance of the window ending at each row to the nearest on either side: along every diagonal of all pairs.
 

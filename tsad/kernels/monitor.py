@@ -1,7 +1,8 @@
 """The loops of `tsad.calibration.monitor`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["martingale_step", "watch"]
 
@@ -11,7 +12,7 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _uniform(seed, series, number):
     """Evenly spread value in [0, 1) for a block of a series, the same in whatever batch it is asked for."""
     z = np.uint64(seed) + _GOLDEN * (np.uint64(series) * np.uint64(1_000_003) + np.uint64(number) + np.uint64(1))
@@ -21,7 +22,7 @@ def _uniform(seed, series, number):
     return np.float64(z >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def martingale_step(logs, p):
     """Bet against p being uniform, with every power at once; returns the mean capital."""
     total = 0.0
@@ -32,7 +33,7 @@ def martingale_step(logs, p):
     return total / len(_POWERS)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def watch(
     series, scores, on, block_rows, limit, patience, seed, filled, peak, maxima, n_maxima, next_place, blocks, logs,
     capital, drifting, quiet_blocks, signals,

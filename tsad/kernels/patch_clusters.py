@@ -1,7 +1,8 @@
 """Distance of the newest window to the nearest typical one, for `tsad.detectors.patchbank`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["LEAST_DEVIATION", "cluster_distance"]
 
@@ -9,7 +10,7 @@ LEAST_DEVIATION = 0.05
 """Added to the deviation of a window: what hardly moves is not blown up."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cluster_distance(history, channels, end, width, centres, n_centres, window, shares):
     """Distance of the window that ends at `end` to the nearest centre; ``shares[c]`` becomes its squares by channel.
 

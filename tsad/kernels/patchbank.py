@@ -11,7 +11,8 @@ any L of them lie side by side: the newest at ``end = newest mod L + L``.
 """
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = [
     "REFRESH_ROWS", "advance", "delayed_scores", "distances_of_window", "early_scores", "hold_back", "row_distances",
@@ -23,7 +24,7 @@ REFRESH_ROWS = 4096
 _BLOCK = 256
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def row_distances(values, x, missing, channels, low, high, out):
     """Squared distances of row x to columns low..high-1 of values; missing channels are left out and made up for.
 
@@ -64,14 +65,14 @@ def row_distances(values, x, missing, channels, low, high, out):
             o[j] *= factor
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _exchange(sums, entering, leaving):
     """Add what enters and subtract what leaves, place by place."""
     for i in range(len(sums)):
         sums[i] += np.float64(entering[i]) - np.float64(leaving[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _refresh(bank, history, absent, channels, rows, ring, end, newest, width, bank_sums, ring_sums, scratch):
     """Compute the sums of one width from nothing."""
     for j in range(rows):
@@ -91,7 +92,7 @@ def _refresh(bank, history, absent, channels, rows, ring, end, newest, width, ba
             ring_sums[r] += scratch[first + r]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def advance(
     bank, history, absent, channels, rows, ring, end, newest, widths, used, bank_sums, ring_sums, entering, leaving
 ):  # fmt: skip
@@ -139,7 +140,7 @@ def advance(
         _exchange(sums[:ring], entering[end - ring : end], leaving[old - ring : old])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def distances_of_window(
     bank_sums, ring_sums, bank_good, history_good, rows, ring, end, newest, first, width, level_bank, level_ring,
     centred, period, bank_phase, history_phase, out,
@@ -180,7 +181,7 @@ def distances_of_window(
         out[rows + r] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def hold_back(distances, history_held, rows, ring, end, hold):
     """Rule out windows of the ring that ended in an alarm less than `hold` rows ago."""
     held = history_held[end - ring : end]
@@ -189,7 +190,7 @@ def hold_back(distances, history_held, rows, ring, end, hold):
             distances[rows + r] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _means(sums, level, width, centred, out):
     share = 1.0 / width
     if centred:
@@ -200,7 +201,7 @@ def _means(sums, level, width, centred, out):
             out[i] = np.float32(max(sums[i] * share, 0.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _exclude(distances, number, width, rows, ring, newest, first):
     """Rule out what overlaps the window that ends at row `number`."""
     low, high = number - width + 1, number + width
@@ -211,7 +212,7 @@ def _exclude(distances, number, width, rows, ring, newest, first):
         distances[rows + r] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nearest(bits):
     """Place of the smallest value, the first of equals: by blocks, whose minima of integers are vectorised."""
     best, block = np.int32(2147483647), -1
@@ -230,7 +231,7 @@ def _nearest(bits):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def two_nearest(distances, rows, ring, newest, first, width, order):
     """Place of the nearest window, or of the `order`-th distinct one, and its distance; -1 where there is none.
 
@@ -252,7 +253,7 @@ def two_nearest(distances, rows, ring, newest, first, width, order):
     return place, found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def early_scores(
     bank, history, absent, bank_means, history_means, channels, rows, ring, end, place, width, delays, centred,
     complete, by_channel, channel_usual, weights, shares, scores,
@@ -333,7 +334,7 @@ def early_scores(
         scores[k] = np.sqrt(total / whole)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def delayed_scores(
     windows, later, member_on, member_width, member_clusters, widths, delays, usual, row, first, summed, out
 ):  # fmt: skip

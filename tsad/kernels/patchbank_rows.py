@@ -1,8 +1,8 @@
 """One row after the other for `tsad.detectors.patchbank`: take it in, judge the window that it completes."""
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.kernels.patch_clusters import cluster_distance
 from tsad.kernels.patchbank import (
     advance,
@@ -26,7 +26,7 @@ _FARTHEST = 1e4
 """Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def phase_of(time, epoch, step, period):
     """Row of the period at a time; 0 where there is none."""
     if period <= 0:
@@ -34,7 +34,7 @@ def phase_of(time, epoch, step, period):
     return int((time - epoch + step // 2) // step) % period
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _take(
     x, is_break, phase, channels, rows, ring, depth, newest, location, factor, widths, used, centred_width, bank,
     history, history_phase, absent, history_good, history_means, gaps, run, bank_sums, ring_sums, entering, leaving,
@@ -81,7 +81,7 @@ def _take(
     return end, run
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _matched(bank, history, bank_means, history_means, c, rows, ring, end, place, centred):
     """What the matched window has for the newest row; moved to the newest window's mean where means do not count."""
     if place < rows:
@@ -91,7 +91,7 @@ def _matched(bank, history, bank_means, history_means, c, rows, ring, end, place
     return other + (history_means[c, end] - mean) if centred else other
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_bank_rows(
     values, breaks, location, factor, widths, used, member_width, member_centred, member_clusters, member_on, centres,
     n_centres, centred_width, order, ring, depth, delays, period, bank, bank_good, bank_means, bank_phase, history,
@@ -159,7 +159,7 @@ def score_bank_rows(
     return run
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_rows(
     series, times, values, breaks, n_channels, n_bank, newest, last, run, location, factor, widths, used, member_width,
     member_centred, member_clusters, member_on, centres, n_centres, centred_width, usual, channel_usual, delayed_usual,

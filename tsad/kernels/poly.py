@@ -1,14 +1,14 @@
 """The loop of `tsad.detectors.poly`."""
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.kernels.windows import take_row
 
 __all__ = ["score_poly"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_poly(
     series, values, breaks, n_channels, location, scale, weight, unit, filters, ring, gone, filled, position, score,
     reason, contributions, expected, lower, upper,

@@ -1,12 +1,13 @@
 """The loop of `tsad.detectors.robust`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["score_robust"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_robust(
     series, times, values, n_channels, level, scale, weight, unit, season, bins, period, pull, limit, slope, bend,
     score, reason, contributions, expected, lower, upper,

@@ -1,12 +1,13 @@
 """The loop of `tsad.scaling`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["channel_scales"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def channel_scales(values, robust, location, scale, known, state):
     for c in range(values.shape[1]):
         kept = np.empty(values.shape[0], dtype=np.float64)

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.observations import RowFlag
 from tsad.quality.faults import Fault
 
@@ -35,7 +35,7 @@ _LOOP_ROWS = 3
 _NEVER = np.int32(1 << 30)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def declared(
     start, series, times, values, flags, rules, n_channels, clear_rows, last, count, fault, since, quiet,
     out_codes, out_row, out_channel, out_fault, out_since, out_raised,
@@ -115,7 +115,7 @@ def declared(
     return len(series), m
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def judge(
     start, rows, series, times, values, flags, n_channels, clear_rows, spike_rows, factors, offsets, rules, resolution,
     stuck_after, usual_step, limit, step_rms, lowest, highest, low_end, high_end, low_after, high_after, last, run,

@@ -1,7 +1,8 @@
 """The loops of `tsad.fleet.waiting_rows` and `tsad.fleet.following`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["FEWEST_SPEAKING", "NOWHERE", "compare", "place"]
 
@@ -11,7 +12,7 @@ FEWEST_SPEAKING = 4
 """Members that a comparison needs: a node and three others."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def place(
     series, steps, group_of, members, starts, wait, ahead, last, first, newest, frontier, late
 ):  # fmt: skip
@@ -62,7 +63,7 @@ def place(
         frontier[g] = max(frontier[g], closed)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def compare(values, location, scale, level, slope, usual, clip, ratios, group):
     """Judge every node against the median over the others, step by step.
 

@@ -1,7 +1,8 @@
 """The loop of `tsad.silence`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["LOST", "RESTORED", "RESUMED", "SILENT", "watch"]
 
@@ -9,7 +10,7 @@ SILENT, RESUMED, LOST, RESTORED = 0, 1, 2, 3
 _FACTOR = 3
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def watch(
     start, series, times, partitions, needed, least, tick, group, share, debounce, watermark, home, last, silent, told,
     allowed, reports, longest, second, grace, lost, members, quiet, out_subject, out_observation, out_kind, out_times,

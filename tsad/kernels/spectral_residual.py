@@ -5,8 +5,8 @@ at once, and then a score would depend on its batch.
 """
 
 import numpy as np
-from numba import njit
 
+from tsad.compiled import compiled
 from tsad.kernels.windows import take_row
 
 __all__ = ["ESTIMATED", "LOOK_BACK", "NEIGHBOURS", "saliency", "score_spectral_residual", "transform"]
@@ -20,7 +20,7 @@ NEIGHBOURS = 21
 _LEAST_AMPLITUDE = 1e-8
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def transform(real, imaginary, cosines, sines, inverse):
     """Discrete Fourier transform in place, by halving (radix 2); not divided by the size.
 
@@ -52,7 +52,7 @@ def transform(real, imaginary, cosines, sines, inverse):
         half *= 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def saliency(real, imaginary, cosines, sines, logs):
     """Turn a window (in `real`) into its saliency map, in place; all zero where the window is constant.
 
@@ -91,7 +91,7 @@ def saliency(real, imaginary, cosines, sines, logs):
         real[i] = np.sqrt(real[i] * real[i] + imaginary[i] * imaginary[i]) / size
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_spectral_residual(
     series, values, breaks, n_channels, location, scale, weight, newest_unit, recent_unit, band, cosines, sines, ring,
     gone, filled, position, score, reason, contributions, expected, lower, upper, newest_ratio, recent_ratio,

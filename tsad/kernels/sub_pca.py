@@ -1,12 +1,13 @@
 """The loop of `tsad.detectors.sub_pca`."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["complete", "score_sub_pca"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def complete(z, present, n, basis, variances, noise):
     """Put in place of missing values what the subspace expects of them, given the others.
 
@@ -49,7 +50,7 @@ def complete(z, present, n, basis, variances, noise):
                 z[j] += known[a] * basis[a, j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_sub_pca(
     series, values, breaks, n_channels, location, scale, weight, mean, basis, variances, n_components, noise,
     residual_unit, newest_unit, subspace_unit, window, residual_band, ring, filled, position, score, reason,

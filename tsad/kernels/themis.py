@@ -1,12 +1,13 @@
 """Distance of vectors to a bank of normal ones, in one order of sums."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["judge_vectors"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def judge_vectors(vectors, bank, newest, mean, axes, weights, k, distances, expected):
     """Judge unit vectors [m, d] by a bank [n, d]; writes `distances` [m, 2] and `expected` [m].
 

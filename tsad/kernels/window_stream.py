@@ -1,12 +1,13 @@
 """The loops of `tsad.foundation.streaming`: rows into rings at several time scales, and windows out of them."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["cut_rows", "take_rows", "tell_rows"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _begin(s, hop, rings, at, filled, within, sums, counts, unasked, last, absent, run, age):
     rings[s] = np.nan
     at[s] = filled[s] = within[s] = 0
@@ -19,7 +20,7 @@ def _begin(s, hop, rings, at, filled, within, sums, counts, unasked, last, absen
     age[s] = hop
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _push(x, s, longest_gap, scales, known, rings, at, filled, within, sums, counts, unasked, last, absent):
     """Put a row into the rings of series `s`; a scale of one row is a mean over one."""
     window = rings.shape[3]
@@ -49,7 +50,7 @@ def _push(x, s, longest_gap, scales, known, rings, at, filled, within, sums, cou
             unasked[s, k] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cut(i, s, least, n_channels, rings, at, filled, unasked, windows, question_rows, question_scales, asked, slots):
     """Copy the windows of series `s` that hold something new, oldest step first; returns what is there now."""
     window = rings.shape[3]
@@ -67,7 +68,7 @@ def _cut(i, s, least, n_channels, rings, at, filled, unasked, windows, question_
     return asked, slots
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def take_rows(
     which, first, series, values, breaks, may_ask, hop, least, longest_gap, scales, n_channels, known, rings, at,
     filled, within, sums, counts, unasked, last, absent, run, age, ready, windows, question_rows, question_scales,
@@ -98,7 +99,7 @@ def take_rows(
     return len(which), asked, slots
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cut_rows(
     which, series, least, n_channels, rings, at, filled, unasked, age, windows, question_rows, question_scales
 ):
@@ -114,7 +115,7 @@ def cut_rows(
     return asked, slots
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tell_rows(which, series, breaks, ready, n_channels, question_rows, question_scales, answers, logits, said):
     """What stands after each of the rows ``which``: the newest logits of every scale, and their mean in `said`.
 

@@ -1,7 +1,8 @@
 """The ring of scaled rows that windowed light detectors keep for every series."""
 
 import numpy as np
-from numba import njit
+
+from tsad.compiled import compiled
 
 __all__ = ["FARTHEST", "take_row"]
 
@@ -9,7 +10,7 @@ FARTHEST = 1e4
 """Scaled values are cut off here: beyond ten thousand deviations sums of squares would swallow everything usual."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def take_row(x, is_break, s, channels, rows, location, scale, weight, ring, gone, filled, position):
     """Put a row into the ring of `rows` places of series `s`; returns its place.
 
