@@ -26,6 +26,7 @@ WITH_DATA = (
     "cold_start",
     "foundation_cold_start",
     "foundation_members",
+    "foundation_ablation",
     "sensor_faults",
     "operator_loop",
 )

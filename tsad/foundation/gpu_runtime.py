@@ -1,0 +1,142 @@
+"""The nano network on a GPU as CUDA graphs: one launch a call instead of hundreds."""
+
+import copy
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from tsad.foundation.nano import NanoNetwork
+
+__all__ = ["TOGETHER_ON_GPU", "GraphedNano", "padded_windows"]
+
+TOGETHER_ON_GPU = 512
+_MOST = 1024
+"""Windows times channels of the largest graph; more of them take several replays."""
+_STEP = 4
+_KEPT = 32
+"""Graphs that are kept; the one that was not used for longest goes first."""
+_WARM_UP = 3
+Windows = npt.NDArray[np.float32]
+
+
+def padded_windows(windows: int, channels: int) -> int:
+    """Windows of the graph that takes so many: the next power of four, or as many as the largest graph holds.
+
+    Examples
+    --------
+    >>> padded_windows(1, 1), padded_windows(17, 1), padded_windows(600, 1), padded_windows(30, 38)
+    (1, 64, 1024, 26)
+    """
+    size = 1
+    while size < windows:
+        size *= _STEP
+    return min(size, max(1, _MOST // channels))
+
+
+class _Graph:
+    """The network for one shape of batch: pinned memory there, the network, pinned memory back, as one launch."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, int, int],
+        device: torch.device,
+        pool: Any,
+        *,
+        bf16: bool,
+    ) -> None:
+        self.sent = torch.zeros(2, *shape, pin_memory=True)
+        self.said = torch.zeros(2, *shape, pin_memory=True)
+        inputs = torch.zeros(2, *shape, device=device)
+
+        def run() -> None:
+            inputs.copy_(self.sent, non_blocking=True)
+            # The cache of autocast would hold memory of one graph that another one reads.
+            with torch.autocast("cuda", torch.bfloat16, enabled=bf16, cache_enabled=False):
+                logits, rebuilt = network(inputs[0], inputs[1])
+            self.said[0].copy_(logits, non_blocking=True)
+            self.said[1].copy_(rebuilt, non_blocking=True)
+
+        # Libraries set themselves up at the first calls, which no graph may hold.
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self.stream):
+            for _ in range(_WARM_UP):
+                run()
+        self.stream.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        # Other threads may use the GPU meanwhile, a training of another detector for instance.
+        with torch.cuda.graph(self.graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
+            run()
+        self._inputs = inputs
+
+    def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:
+        """Judge as many windows as there are; what is left from before in the rest of the batch touches nobody."""
+        n = len(values)
+        self.sent[0, :n] = torch.from_numpy(values)
+        self.sent[1, :n] = torch.from_numpy(valid)
+        with torch.cuda.stream(self.stream):
+            self.graph.replay()
+        self.stream.synchronize()
+        return self.said[0, :n].numpy().copy(), self.said[1, :n].numpy().copy()
+
+
+class GraphedNano:
+    """The nano network as CUDA graphs, one for each shape of batch, captured when it is first asked for.
+
+    Batches are padded to a few sizes, so that a handful of graphs serves a stream. Calls from several threads take
+    turns. Against the CPU in float32, scores (probabilities) differ by at most 1e-4 in float32 and 2e-2 in bfloat16.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; moved to the device.
+    device
+        A CUDA device.
+    bf16
+        Multiply in bfloat16; norms, softmax and what is added up stay in float32.
+    """
+
+    def __init__(self, network: NanoNetwork, device: str, *, bf16: bool) -> None:
+        self.engine = f"torch:cuda-graph{'-bf16' if bf16 else ''}"
+        self.together = TOGETHER_ON_GPU
+        self._device, self._bf16 = torch.device(device), bf16
+        self._network = _multiplying_in_bfloat16(network) if bf16 else network
+        self._network.to(self._device).eval()
+        with torch.cuda.device(self._device):
+            self._pool = torch.cuda.graph_pool_handle()
+        self._graphs: OrderedDict[tuple[int, int, int], _Graph] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def __call__(self, values: Windows, valid: Windows) -> tuple[Windows, Windows]:
+        """See `tsad.foundation.runtime.Runner`."""
+        windows, channels, steps = values.shape
+        size = padded_windows(windows, channels)
+        with self._turn, torch.cuda.device(self._device), torch.inference_mode():
+            graph = self._graph((size, channels, steps))
+            parts = [graph(values[a : a + size], valid[a : a + size]) for a in range(0, windows, size)]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _graph(self, shape: tuple[int, int, int]) -> _Graph:
+        if shape not in self._graphs:
+            self._graphs[shape] = _Graph(self._network, shape, self._device, self._pool, bf16=self._bf16)
+            if len(self._graphs) > _KEPT:
+                self._graphs.popitem(last=False)
+        self._graphs.move_to_end(shape)
+        return self._graphs[shape]
+
+
+def _multiplying_in_bfloat16(network: NanoNetwork) -> NanoNetwork:
+    """A copy whose matrices are bfloat16 already, so that autocast need not turn them at every call."""
+    lowered = copy.deepcopy(network)
+    for module in lowered.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+    return lowered
