@@ -35,6 +35,7 @@ UNITS = (*MANY, "corpus.most_faults=4", "corpus.common=0.4")
 WIDER = ("network.width=128",)
 DEEPER = ("network.layers=6", "network.joint=[3,6]")
 LONGER = ("steps=3000", "every=500")
+QUICKER = ("learning_rate=3e-3",)
 RECIPES: dict[str, tuple[str, ...]] = {
     "shipped": (),
     "every change labelled": ("corpus.visible_only=false",),
@@ -54,7 +55,12 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "windows of 1,024": ("corpus.window=1024", "network.window=1024"),
     "smooth labels": ("smoothing=0.05",),
     "half the learning rate": ("learning_rate=7.5e-4",),
-    "twice the learning rate": ("learning_rate=3e-3",),
+    "twice the learning rate": QUICKER,
+    "twice the learning rate, 3,000 batches": (*QUICKER, *LONGER),
+    "four times the learning rate": ("learning_rate=6e-3",),
+    "wider, twice the learning rate": (*WIDER, *QUICKER),
+    "wider, twice the learning rate, 3,000 batches": (*WIDER, *QUICKER, *LONGER),
+    "wider and deeper, 3,000 batches": (*WIDER, *DEEPER, *LONGER),
     "positives once": ("positive_weight=1",),
     "many channels": MANY,
     "many channels, faults of units": UNITS,
