@@ -31,8 +31,8 @@ __all__ = [
     "torch_nano",
 ]
 
-Engine = Literal["auto", "onnx", "onnx-int8", "torch", "cuda-graph", "cuda-graph-bf16"]
-ENGINES = ("auto", "onnx", "onnx-int8", "torch", "cuda-graph", "cuda-graph-bf16")
+Engine = Literal["auto", "onnx", "onnx-int8", "torch", "cuda-graph", "cuda-graph-tf32"]
+ENGINES = ("auto", "onnx", "onnx-int8", "torch", "cuda-graph", "cuda-graph-tf32")
 Windows = npt.NDArray[np.float32]
 _TOGETHER = 16
 
@@ -204,15 +204,15 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     """The nano network, ready to run, and its shape.
 
     ``auto`` takes ONNX Runtime where it is installed, a graph lies beside the weights and the device is the CPU; it is
-    the quicker one for single windows. On a GPU it takes CUDA graphs, and otherwise torch as it is. The runner's
-    `engine` says which it became; an engine that is named and cannot run is an error.
+    the quicker one for single windows. On a GPU it takes CUDA graphs with TF32, and otherwise torch as it is. The
+    runner's `engine` says which it became; an engine that is named and cannot run is an error.
 
     Parameters
     ----------
     weights
         ``timercd-nano``, or a .safetensors file of `tsad pretrain`.
     engine
-        ``auto``, ``onnx``, ``onnx-int8``, ``torch``, or on a GPU ``cuda-graph`` (float32) or ``cuda-graph-bf16``.
+        ``auto``, ``onnx``, ``onnx-int8``, ``torch``, or on a GPU ``cuda-graph`` (float32) or ``cuda-graph-tf32``.
     device
         Of torch; ``auto`` takes a GPU where there is one and the engine may be torch.
 
@@ -244,5 +244,5 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
         return OnnxNano(graph), NanoConfig.of(read_card(path)["network"])
     network, _ = load_nano(weights)
     if graphs or (engine == "auto" and torch.device(device).type == "cuda"):
-        return GraphedNano(network, device, bf16=engine == "cuda-graph-bf16"), network.config
+        return GraphedNano(network, device, tf32=engine != "cuda-graph"), network.config
     return torch_nano(network, device), network.config
