@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from tests.tsad.events.event_parts import auc, cliques, mixed
 from tsad.detectors.registry import create_detector
+from tsad.errors import ConfigurationError
 from tsad.events.registry import create_event_detector
 from tsad.fleet.network import Training, train_together
 from tsad.foundation.corpus import CorpusSettings
@@ -59,6 +60,11 @@ def test_scores_are_those_of_a_cpu(engine, bound, shape):
 
     assert said.shape == expected.shape
     np.testing.assert_allclose(expit(said), expit(expected), rtol=0, atol=bound)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ConfigurationError, match="numbered from cuda:0 on"):
+        nano_runner(engine="torch", device=f"cuda:{torch.cuda.device_count()}")
 
 
 def test_a_replay_hears_nothing_of_the_one_before():
