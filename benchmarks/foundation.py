@@ -137,7 +137,7 @@ def live_table() -> Table:
 def main() -> None:
     """Measure and print the tables."""
     torch.set_num_threads(1)
-    console = Console()
+    console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
         console.print(windows_table(engines(Path(folder))))
     if torch.cuda.is_available():

@@ -57,6 +57,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "half the learning rate": ("learning_rate=7.5e-4",),
     "twice the learning rate": QUICKER,
     "twice the learning rate, 3,000 batches": (*QUICKER, *LONGER),
+    "twice the learning rate, 6,000 batches": (*QUICKER, "steps=6000", "every=1000"),
     "four times the learning rate": ("learning_rate=6e-3",),
     "wider, twice the learning rate": (*WIDER, *QUICKER),
     "wider, twice the learning rate, 3,000 batches": (*WIDER, *QUICKER, *LONGER),
@@ -65,6 +66,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "many channels": MANY,
     "many channels, faults of units": UNITS,
     "many channels, faults of units, 3,000 batches": (*UNITS, *LONGER),
+    "many channels, faults of units, twice the learning rate, 3,000 batches": (*UNITS, *QUICKER, *LONGER),
     "float32": ("bf16=false",),
 }
 """Settings that differ from those of the shipped weights (1,000 batches, a checkpoint every 200, bfloat16)."""

@@ -67,6 +67,14 @@ def test_a_gpu_that_is_not_there_is_refused():
         nano_runner(engine="torch", device=f"cuda:{torch.cuda.device_count()}")
 
 
+def test_a_gpu_without_tf32_keeps_to_float32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+
+    assert nano_runner()[0].engine == "torch:cuda-graph"
+    with pytest.raises(ConfigurationError, match="has TF32"):
+        nano_runner(engine="cuda-graph-tf32")
+
+
 def test_a_replay_hears_nothing_of_the_one_before():
     runner, _ = nano_runner(engine="cuda-graph", device="cuda")
     values, valid = windows(3, 2)

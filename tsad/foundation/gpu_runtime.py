@@ -13,7 +13,7 @@ from torch import nn
 
 from tsad.foundation.nano import NanoNetwork
 
-__all__ = ["TOGETHER_ON_GPU", "GraphedNano", "padded_windows"]
+__all__ = ["TOGETHER_ON_GPU", "GraphedNano", "has_tf32", "padded_windows"]
 
 TOGETHER_ON_GPU = 512
 _SIZES = (1, 4, 16, 64, 256, 512, 1024)
@@ -21,6 +21,7 @@ _SIZES = (1, 4, 16, 64, 256, 512, 1024)
 _KEPT = 32
 """Graphs that are kept; the one that was not used for longest goes first."""
 _WARM_UP = 3
+_TF32_CAPABILITY = 8
 Windows = npt.NDArray[np.float32]
 
 
@@ -34,6 +35,11 @@ def padded_windows(windows: int, channels: int) -> int:
     """
     enough = next((size for size in _SIZES if size >= windows), _SIZES[-1])
     return min(enough, max(1, _SIZES[-1] // channels))
+
+
+def has_tf32(device: str) -> bool:
+    """Whether a CUDA device multiplies in TF32: from compute capability 8 on."""
+    return torch.cuda.get_device_capability(torch.device(device))[0] >= _TF32_CAPABILITY
 
 
 class _Graph:

@@ -13,7 +13,7 @@ from torch import nn
 
 from tsad.devices import torch_device
 from tsad.errors import ConfigurationError
-from tsad.foundation.gpu_runtime import TOGETHER_ON_GPU, GraphedNano
+from tsad.foundation.gpu_runtime import TOGETHER_ON_GPU, GraphedNano, has_tf32
 from tsad.foundation.hub import local_weights
 from tsad.foundation.nano import NanoConfig, NanoNetwork
 from tsad.foundation.timercd import TimercdNetwork, timercd_from_weights
@@ -244,5 +244,8 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
         return OnnxNano(graph), NanoConfig.of(read_card(path)["network"])
     network, _ = load_nano(weights)
     if graphs or (engine == "auto" and torch.device(device).type == "cuda"):
-        return GraphedNano(network, device, tf32=engine != "cuda-graph"), network.config
+        tf32 = engine != "cuda-graph" and has_tf32(device)
+        if engine == "cuda-graph-tf32" and not tf32:
+            raise ConfigurationError(f"engine {engine} needs a GPU that has TF32; choose engine auto or cuda-graph")
+        return GraphedNano(network, device, tf32=tf32), network.config
     return torch_nano(network, device), network.config
