@@ -29,6 +29,7 @@ WITH_DATA = (
     "foundation_cold_start",
     "foundation_members",
     "patchbank_forms",
+    "foundation_ablation",
     "sensor_faults",
     "operator_loop",
 )

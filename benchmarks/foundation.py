@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from scipy.special import expit
 
 from tsad.detectors.registry import create_detector
 from tsad.foundation.onnx_export import export_nano
-from tsad.foundation.runtime import OnnxNano, Runner, torch_nano
+from tsad.foundation.runtime import OnnxNano, Runner, nano_runner, torch_nano
 from tsad.foundation.scoring import label_recording
 from tsad.foundation.weights import load_nano
 from tsad.observations import RowBatch
@@ -30,6 +31,18 @@ def core_seconds(call: Callable[[], object]) -> float:
         call()
         calls += 1
     return (time.process_time() - began) / calls
+
+
+def wall_seconds(call: Callable[[], object]) -> float:
+    """Seconds of one call by the wall clock, the median of as many as fit; runners return when the GPU is done."""
+    for _ in range(10):
+        call()
+    seconds: list[float] = []
+    while sum(seconds) < SECONDS:
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))
 
 
 def engines(folder: Path) -> dict[str, Runner]:
@@ -72,6 +85,30 @@ def windows_table(runners: dict[str, Runner]) -> Table:
     return table
 
 
+def gpu_table() -> Table:
+    """Windows a second of the wall clock by every engine on a GPU, one channel each; the first call captures."""
+    table = Table("engine", "windows at once", "windows a second", "ratio", "first call, s", "difference of a score")
+    recording, cpu = noisy_waves(3000, 1), torch_nano(load_nano()[0])
+    options: dict[str, Any] = {"window": 512, "scales": (1, 4), "stride": 128}
+    reference = expit(label_recording(cpu, recording, **options))
+    rates: dict[int, float] = {}
+    for engine in ("torch", "cuda-graph", "cuda-graph-tf32"):
+        runner, _ = nano_runner(engine=engine, device="cuda")
+        difference = np.abs(expit(label_recording(runner, recording, **options)) - reference).max()
+        for batch in (1, 32, 512):
+            values = np.random.default_rng(0).standard_normal((batch, 1, 512)).astype(np.float32)
+            valid = np.ones_like(values)
+            began = time.perf_counter()
+            runner(values, valid)
+            first = time.perf_counter() - began
+            rate = batch / wall_seconds(lambda: runner(values, valid))  # noqa: B023 - called at once
+            ratio = rate / rates.setdefault(batch, rate)
+            table.add_row(
+                runner.engine, str(batch), f"{rate:,.0f}", f"{ratio:.2f}", f"{first:.3f}", f"{difference:.1e}"
+            )
+    return table
+
+
 def live_table() -> Table:
     """Rows of many series a core-second, one row of each in a batch, as a stream brings them."""
     table = Table("hop", "rows a core-second", "seconds to be ready")
@@ -100,9 +137,12 @@ def live_table() -> Table:
 def main() -> None:
     """Measure and print the tables."""
     torch.set_num_threads(1)
-    console = Console()
+    console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
         console.print(windows_table(engines(Path(folder))))
+    if torch.cuda.is_available():
+        console.print(f"on {torch.cuda.get_device_name()}, torch {torch.__version__}")
+        console.print(gpu_table())
     console.print(live_table())
 
 

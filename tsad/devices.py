@@ -28,4 +28,8 @@ def torch_device(name: str) -> torch.device:
         raise ConfigurationError(f"device is {name!r}, which torch does not know; choose auto, cpu or cuda") from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(f"device is {name!r} but torch sees no GPU; set device: auto or cpu")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ConfigurationError(
+            f"device is {name!r} but torch sees {torch.cuda.device_count()} GPU(s), numbered from cuda:0 on"
+        )
     return found

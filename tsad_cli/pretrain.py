@@ -23,8 +23,6 @@ pretrain = typer.Typer(help="Train foundation models.", no_args_is_help=True)
 
 _LOG = "log.jsonl"
 _CHECKPOINTS = "checkpoints"
-_LEAVE_OUT = 0.4
-"""Share of the way whose checkpoints are left out of the mean."""
 
 
 @pretrain.command("timercd")
@@ -34,6 +32,9 @@ def pretrain_timercd(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other weights.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Batches between checkpoints.")] = 250,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that make the corpus; a GPU waits for fewer than three.")
+    ] = 0,
     bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16.")] = False,
     setting: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Setting of training, corpus.* or network.*.")
@@ -61,17 +62,21 @@ def pretrain_timercd(
     from tsad.errors import TsadError
     from tsad.foundation.training import train
     from tsad.foundation.weights import SHIPPED, load_nano
+    from tsad_cli.pretrain_settings import training_settings
 
     if keep not in {"mean", "best", "last"}:
         fail("pretrain", f"--keep is {keep!r}; choose mean, best or last")
     torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
     try:
-        settings = _settings(setting or [], seed=seed, steps=steps, every=every, bf16=bf16)
+        settings = training_settings(setting or [], seed=seed, steps=steps, every=every, bf16=bf16)
         recorded = _recorded(finetune or [], settings.corpus)
         first = load_nano(start or SHIPPED)[0] if start or recorded else None
         series = _validation_series(wanted=validation)
         judge = _Judge(out, settings.json(), series)
-        train(settings, folder=out / "position", device=device, first=first, recorded=recorded, heard=judge)
+        train(
+            settings, folder=out / "position", device=device, first=first, recorded=recorded, heard=judge,
+            workers=workers,
+        )  # fmt: skip
     except (TsadError, DatasetError, InvalidInputError, ValueError) as error:
         fail("pretrain", error)
     typer.echo(f"{out / 'timercd-nano.safetensors'}: {judge.finish(keep)}")
@@ -111,7 +116,7 @@ class _Judge:
     def finish(self, keep: str) -> str:
         """Keep weights under their final name, with card, and graph where `onnx` is installed; says which they are."""
         from tsad.foundation.onnx_export import export_nano
-        from tsad.foundation.training import average_weights
+        from tsad.foundation.training import average_weights, kept_steps
         from tsad.foundation.weights import load_nano, save_nano
 
         steps = [one["step"] for one in self.checkpoints]
@@ -120,7 +125,7 @@ class _Judge:
         elif keep == "last":
             chosen = [max(steps)]
         else:
-            chosen = [step for step in steps if step >= _LEAVE_OUT * max(steps)]
+            chosen = kept_steps(steps)
         network = average_weights([load_nano(self._path(step))[0] for step in chosen])
         kept: dict[str, Any] = {"mean_of_steps": chosen, "seed": self.settings["seed"]}
         if self.series:
@@ -155,40 +160,6 @@ def _validation_series(*, wanted: bool) -> "list[LabelledSeries]":
     from tsad_cli.pretrain_validation import load_validation
 
     return load_validation() if wanted else []
-
-
-def _settings(texts: list[str], **given: Any) -> Any:
-    """Training settings, from NAME=VALUE with JSON values.
-
-    Raises
-    ------
-    InvalidInputError
-        A name does not exist, or the text has another form.
-    """
-    from dataclasses import fields, replace
-
-    from evaluation.errors import InvalidInputError
-    from tsad.foundation.training import TrainingSettings
-
-    settings = TrainingSettings(**given)
-    for text in texts:
-        key, equals, value = text.partition("=")
-        part, dot, name = key.strip().rpartition(".")
-        holder: Any = getattr(settings, part, None) if dot and part in {"corpus", "network"} else settings
-        if not equals or holder is None or name not in {f.name for f in fields(holder)} - {"corpus", "network"}:
-            raise InvalidInputError(f"--setting {text!r} is not NAME=VALUE of training, corpus.NAME or network.NAME")
-        try:
-            parsed: Any = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InvalidInputError(f"--setting {text!r}: {value!r} is no JSON value") from error
-        changed = replace(holder, **{name: tuple(parsed) if isinstance(parsed, list) else parsed})
-        nested: dict[str, Any] = {part: changed}
-        settings = replace(settings, **nested) if dot else changed
-    if settings.corpus.window != settings.network.window:
-        raise InvalidInputError(
-            f"corpus.window is {settings.corpus.window} and network.window {settings.network.window}; set both alike"
-        )
-    return settings
 
 
 def _recorded(paths: list[Path], corpus: Any) -> "list[npt.NDArray[np.float64]]":

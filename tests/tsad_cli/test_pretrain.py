@@ -3,6 +3,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from evaluation.datasets.location import data_directory
 from tests.tsad_cli.command_line import tsad
@@ -99,6 +100,7 @@ def test_wrong_settings_are_refused(tmp_path, setting, message):
     assert not (tmp_path / "nano").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     result = trained(tmp_path / "nano", "--device", "cuda")
 

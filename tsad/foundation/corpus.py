@@ -36,6 +36,8 @@ class CorpusSettings:
         Longest change, as a share of the window.
     multivariate, most_channels
         Share of batches that hold several channels, and how many at most.
+    most_faults, common
+        Faults tried in one plant, and the share of them that hit several channels at once.
     padded, gaps
         Share of windows that begin late (a short series), and of windows with missing stretches.
     ends_inside
@@ -53,6 +55,8 @@ class CorpusSettings:
     longest: float = 0.5
     multivariate: float = 0.25
     most_channels: int = 8
+    most_faults: int = 2
+    common: float = 0.0
     padded: float = 0.15
     gaps: float = 0.05
     ends_inside: float = 0.2
@@ -137,7 +141,9 @@ def _window(
     n, t = settings.window + _MARGIN, settings.window
     longest = max(2, int(settings.longest * t))
     if channels > 1:
-        values, clean, labels = faulty_plant(rng, channels, n, 0, n, longest)
+        values, clean, labels = faulty_plant(
+            rng, channels, n, 0, n, longest, most_faults=settings.most_faults, common=settings.common
+        )
     else:
         one, one_labels = _anomalous_series(rng, settings, n, longest, recorded)
         values, clean, labels = one[0][None], one[1][None], one_labels[None]

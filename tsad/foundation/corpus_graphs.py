@@ -87,12 +87,21 @@ class CausalGraph:
 
 
 def faulty_plant(
-    rng: Generator, channels: int, n: int, low: int, high: int, longest: int
+    rng: Generator,
+    channels: int,
+    n: int,
+    low: int,
+    high: int,
+    longest: int,
+    *,
+    most_faults: int = 2,
+    common: float = 0.0,
 ) -> tuple[Series, Series, npt.NDArray[np.uint8]]:
     """Draw a plant with, or (one time in four) without, faults.
 
     A fault is *exogenous* (one channel's sensor; nobody else notices), *endogenous* (it happens in the process and its
-    effects reach the children), or a *broken tie* (a channel goes on as usual, but no longer with its parents).
+    effects reach the children), a *broken tie* (a channel goes on as usual, but no longer with its parents), or, for
+    a share `common` of them, one of a *unit*: several channels change at the same time, each in its way.
 
     Returns
     -------
@@ -104,7 +113,11 @@ def faulty_plant(
     values, labels = clean.copy(), np.zeros(clean.shape, np.uint8)
     if rng.random() < 0.25:
         return values, clean, labels
-    for _ in range(rng.integers(1, 3)):
+    for _ in range(rng.integers(1, most_faults + 1)):
+        # Without common faults nothing is drawn here: the plants of earlier trainings stay what they were.
+        if common and rng.random() < common:
+            _fail_together(rng, values, labels, low, high, longest)
+            continue
         i, kind = int(rng.integers(channels)), rng.random()
         if kind < 0.3 and graph.weights[i].any():
             _break_tie(rng, graph, i, values, labels, low, high, longest)
@@ -127,6 +140,21 @@ def faulty_plant(
             values[c] += effect[c]
             labels[c] |= noticed
     return values, clean, labels
+
+
+def _fail_together(
+    rng: Generator, values: Series, labels: npt.NDArray[np.uint8], low: int, high: int, longest: int
+) -> None:
+    """Change two channels up to half of them in one stretch; labelled where each shows it by itself."""
+    channels = len(values)
+    length = round(np.exp(rng.uniform(np.log(6), np.log(max(7, longest)))))
+    a = int(rng.integers(low, max(low + 1, high - length + 1)))
+    b = min(a + length, high)
+    for i in rng.choice(channels, int(rng.integers(2, max(2, channels // 2) + 1)), replace=False):
+        found = inject(rng, values[i], a, b, b - a)
+        if found is not None:
+            values[i], start, end, _ = found
+            labels[i, start:end] = 1
 
 
 def _break_tie(

@@ -13,6 +13,7 @@ from torch import nn
 
 from tsad.devices import torch_device
 from tsad.errors import ConfigurationError
+from tsad.foundation.gpu_runtime import TOGETHER_ON_GPU, GraphedNano, has_tf32
 from tsad.foundation.hub import local_weights
 from tsad.foundation.nano import NanoConfig, NanoNetwork
 from tsad.foundation.timercd import TimercdNetwork, timercd_from_weights
@@ -30,10 +31,10 @@ __all__ = [
     "torch_nano",
 ]
 
-Engine = Literal["auto", "onnx", "onnx-int8", "torch"]
-ENGINES = ("auto", "onnx", "onnx-int8", "torch")
+Engine = Literal["auto", "onnx", "onnx-int8", "torch", "cuda-graph", "cuda-graph-tf32"]
+ENGINES = ("auto", "onnx", "onnx-int8", "torch", "cuda-graph", "cuda-graph-tf32")
 Windows = npt.NDArray[np.float32]
-_TOGETHER, _TOGETHER_ON_GPU = 16, 512
+_TOGETHER = 16
 
 
 class Runner(Protocol):
@@ -81,7 +82,7 @@ class TorchNano:
 
 
 def _together(device: str) -> int:
-    return _TOGETHER if torch.device(device).type == "cpu" else _TOGETHER_ON_GPU
+    return _TOGETHER if torch.device(device).type == "cpu" else TOGETHER_ON_GPU
 
 
 def _by_torch(network: nn.Module, values: Windows, valid: Windows, device: str) -> tuple[Windows, Windows]:
@@ -203,14 +204,15 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     """The nano network, ready to run, and its shape.
 
     ``auto`` takes ONNX Runtime where it is installed, a graph lies beside the weights and the device is the CPU; it is
-    the quicker one for single windows. Otherwise torch. The runner's `engine` says which it became.
+    the quicker one for single windows. On a GPU it takes CUDA graphs with TF32, and otherwise torch as it is. The
+    runner's `engine` says which it became; an engine that is named and cannot run is an error.
 
     Parameters
     ----------
     weights
         ``timercd-nano``, or a .safetensors file of `tsad pretrain`.
     engine
-        ``auto``, ``onnx``, ``onnx-int8`` or ``torch``.
+        ``auto``, ``onnx``, ``onnx-int8``, ``torch``, or on a GPU ``cuda-graph`` (float32) or ``cuda-graph-tf32``.
     device
         Of torch; ``auto`` takes a GPU where there is one and the engine may be torch.
 
@@ -227,7 +229,12 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     there = find_spec("onnxruntime") is not None and graph.is_file()
     if wanted and device not in ("auto", "cpu"):
         raise ConfigurationError(f"engine {engine} runs on the CPU, but device is {device!r}; choose engine torch")
-    device = "cpu" if wanted else str(torch_device(device))
+    graphs = engine.startswith("cuda-graph")
+    device = "cpu" if wanted else str(torch_device("cuda" if graphs and device == "auto" else device))
+    if graphs and torch.device(device).type != "cuda":
+        raise ConfigurationError(
+            f"engine {engine} runs on a GPU, but device is {device!r}; choose engine auto or torch"
+        )
     if wanted and not there:
         lacks = f"the graph {graph}" if find_spec("onnxruntime") is not None else "the package onnxruntime"
         raise ConfigurationError(
@@ -236,4 +243,9 @@ def nano_runner(weights: str | Path = SHIPPED, engine: str = "auto", device: str
     if wanted or (engine == "auto" and there and device == "cpu"):
         return OnnxNano(graph), NanoConfig.of(read_card(path)["network"])
     network, _ = load_nano(weights)
+    if graphs or (engine == "auto" and torch.device(device).type == "cuda"):
+        tf32 = engine != "cuda-graph" and has_tf32(device)
+        if engine == "cuda-graph-tf32" and not tf32:
+            raise ConfigurationError(f"engine {engine} needs a GPU that has TF32; choose engine auto or cuda-graph")
+        return GraphedNano(network, device, tf32=tf32), network.config
     return torch_nano(network, device), network.config

@@ -1,7 +1,8 @@
 """Training of `timercd-nano`: seeded, resumable, on CPU or GPU; whoever calls it judges checkpoints on real data."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from torch.nn import functional
 
 from tsad.devices import torch_device
 from tsad.errors import SnapshotError
-from tsad.foundation.corpus import CorpusBatch, CorpusSettings, corpus_batch
+from tsad.foundation.corpus import CorpusBatch, CorpusSettings
+from tsad.foundation.corpus_blocks import BLOCK, corpus_blocks
 from tsad.foundation.nano import NanoConfig, NanoNetwork
 
-__all__ = ["Checkpoint", "TrainingSettings", "average_weights", "loss_of", "train"]
+__all__ = ["Checkpoint", "TrainingSettings", "average_weights", "kept_steps", "loss_of", "train"]
 
-_BLOCK = 32
-"""Corpus batches that are held and shuffled together."""
+_LEAVE_OUT = 0.4
+"""Share of the way whose checkpoints are left out of the mean."""
 _POSITION = "training.json"
 _STATE = "training.safetensors"
 Weights = dict[str, torch.Tensor]
@@ -123,25 +125,23 @@ def loss_of(
 
 
 def _batches(
-    settings: TrainingSettings, first: int, recorded: Sequence[npt.NDArray[np.float64]]
-) -> Iterator[tuple[int, CorpusBatch, torch.Generator]]:
+    settings: TrainingSettings, first: int, recorded: Sequence[npt.NDArray[np.float64]], workers: int
+) -> Generator[tuple[int, CorpusBatch, torch.Generator]]:
     """Batches from step `first` on; which one comes when depends on the seed alone."""
-    length = _BLOCK * settings.repeats
-    held: list[CorpusBatch] = []
-    held_block = -1
-    for step in range(first, settings.steps):
-        block, position = divmod(step, length)
-        if block != held_block:
-            held = [corpus_batch(settings.corpus, settings.seed, block * _BLOCK + i, recorded) for i in range(_BLOCK)]
-            held_block = block
-        order = np.concatenate(
-            [np.random.default_rng((settings.seed, block, r)).permutation(_BLOCK) for r in range(settings.repeats)]
-        )
-        rng = np.random.default_rng([settings.seed, 1, step])
-        chosen = held[order[position]]
-        sign = rng.choice(np.array([-1, 1], np.float32), (len(chosen.values), 1, 1))
-        turned = CorpusBatch(chosen.values * sign, chosen.clean * sign, chosen.labels, chosen.valid, chosen.severity)
-        yield step, turned, torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    length = BLOCK * settings.repeats
+    needed = range(first // length, -(-settings.steps // length))
+    made = corpus_blocks(settings.corpus, settings.seed, needed, recorded, workers)
+    with closing(made):
+        for block, held in zip(needed, made, strict=True):
+            order = np.concatenate(
+                [np.random.default_rng((settings.seed, block, r)).permutation(BLOCK) for r in range(settings.repeats)]
+            )
+            for step in range(max(first, block * length), min(settings.steps, (block + 1) * length)):
+                rng = np.random.default_rng([settings.seed, 1, step])
+                one = held[order[step - block * length]]
+                sign = rng.choice(np.array([-1, 1], np.float32), (len(one.values), 1, 1))
+                turned = CorpusBatch(one.values * sign, one.clean * sign, one.labels, one.valid, one.severity)
+                yield step, turned, torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
 
 
 def train(
@@ -152,6 +152,7 @@ def train(
     first: NanoNetwork | None = None,
     recorded: Sequence[npt.NDArray[np.float64]] = (),
     heard: Callable[[Checkpoint], None] = lambda _: None,
+    workers: int = 0,
 ) -> NanoNetwork:
     """Train a network, or go on where a folder says that training stopped.
 
@@ -169,6 +170,8 @@ def train(
         Normal series of the user's own to train on besides; see `corpus_batch`.
     heard
         Called at every checkpoint.
+    workers
+        Processes that make the corpus ahead, with the same result; a GPU waits for less than three.
 
     Returns
     -------
@@ -191,32 +194,35 @@ def train(
         network.load_state_dict(first.state_dict())
     network.to(where).train()
     average = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
+    means, weights = list(average.values()), list(network.state_dict().values())
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
-    )
+        network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay,
+        fused=where.type == "cuda",
+    )  # fmt: skip
     step = 0 if folder is None else _resume(folder, settings, network, average, optimizer)
-    total, count = 0.0, 0
-    for number, batch, random in _batches(settings, step, recorded):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _rate(number, settings)
-        patches = (*batch.values.shape[:2], settings.network.window // settings.network.patch)
-        hidden = torch.rand(patches, generator=random) < settings.hidden_patches
-        loss = loss_of(network, batch, hidden, settings, where)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
-        optimizer.step()
-        # Early means follow quickly, or the first random weights would stay in them for long.
-        decay = min(settings.averaging, (number + 1) / (number + 10))
-        with torch.no_grad():
-            for name, weight in network.state_dict().items():
-                average[name].lerp_(weight, 1 - decay)
-        total, count = total + float(loss.detach()), count + 1
-        if (number + 1) % settings.every == 0 or number + 1 == settings.steps:
-            if folder is not None:
-                _keep(folder, settings, number + 1, network, average, optimizer)
-            heard(Checkpoint(number + 1, total / count, _with_weights(settings.network, average)))
-            total, count = 0.0, 0
+    losses: list[torch.Tensor] = []
+    with closing(_batches(settings, step, recorded, workers)) as batches:
+        for number, batch, random in batches:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * _rate(number, settings)
+            patches = (*batch.values.shape[:2], settings.network.window // settings.network.patch)
+            hidden = torch.rand(patches, generator=random) < settings.hidden_patches
+            loss = loss_of(network, batch, hidden, settings, where)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
+            optimizer.step()
+            # Early means follow quickly, or the first random weights would stay in them for long.
+            decay = min(settings.averaging, (number + 1) / (number + 10))
+            torch._foreach_lerp_(means, weights, 1 - decay)
+            # Their values are asked for at checkpoints only, since a GPU would have to come to rest for each.
+            losses.append(loss.detach())
+            if (number + 1) % settings.every == 0 or number + 1 == settings.steps:
+                if folder is not None:
+                    _keep(folder, settings, number + 1, network, average, optimizer)
+                mean_loss = float(torch.stack(losses).double().mean())
+                heard(Checkpoint(number + 1, mean_loss, _with_weights(settings.network, average)))
+                losses.clear()
     return _with_weights(settings.network, average)
 
 
@@ -234,6 +240,17 @@ def _with_weights(config: NanoConfig, weights: Weights) -> NanoNetwork:
         network = NanoNetwork(config)
     network.load_state_dict({name: weight.detach().cpu().clone() for name, weight in weights.items()})
     return network.eval()
+
+
+def kept_steps(steps: Sequence[int]) -> list[int]:
+    """The checkpoints whose mean is kept: those from two fifths of the way on.
+
+    Examples
+    --------
+    >>> kept_steps([250, 500, 750, 1000])
+    [500, 750, 1000]
+    """
+    return [step for step in steps if step >= _LEAVE_OUT * max(steps)]
 
 
 def average_weights(networks: list[NanoNetwork]) -> NanoNetwork:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tsad.foundation.corpus import CorpusSettings, corpus_batch, recorded_length
 from tsad.foundation.corpus_anomalies import ANOMALIES, inject, visible
+from tsad.foundation.corpus_blocks import BLOCK, corpus_blocks
 from tsad.foundation.corpus_graphs import CausalGraph, faulty_plant
 from tsad.foundation.corpus_signals import SIGNALS, normal_series
 from tsad.kernels.corpus import nearest_distance, roughness_gap
@@ -173,6 +174,27 @@ def test_children_follow_their_parents_with_their_lag():
     fault[50:60] = 1
     np.testing.assert_allclose(graph.run({0: fault})[1, 55:65] - values[1, 55:65], 2)
     np.testing.assert_allclose(graph.run({1: fault})[0], values[0])
+
+
+def test_blocks_are_the_same_whoever_makes_them():
+    here, there = (list(corpus_blocks(SMALL, 5, range(1, 3), workers=workers)) for workers in (0, 2))
+
+    assert [len(block) for block in here] == [BLOCK, BLOCK]
+    for one, other in zip((b for block in here for b in block), (b for block in there for b in block), strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_array_equal(here[1][2].values, corpus_batch(SMALL, 5, 2 * BLOCK + 2).values)
+
+
+def test_faults_of_a_unit_touch_several_channels_at_once():
+    several = {0.0: 0, 1.0: 0}
+    for common in several:
+        for seed in range(40):
+            _, _, labels = faulty_plant(np.random.default_rng(seed), 12, 600, 0, 600, 120, most_faults=1, common=common)
+            several[common] += labels.any(axis=1).sum() > 1
+            rows = np.flatnonzero(labels.any(axis=0))
+            assert not common or not len(rows) or rows[-1] - rows[0] < 120
+    assert several[1.0] >= 10 > 3 * several[0.0]
 
 
 def test_plants_have_faults_on_some_channels_and_quiet_ones_none():

@@ -27,6 +27,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not same(one, other)
 
 
+def test_batches_made_by_workers_are_the_same():
+    settings = dataclasses.replace(SMALL, steps=70, every=70)
+
+    assert same(train(settings, workers=2), train(settings))
+
+
 def test_torch_keeps_its_random_state():
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -166,6 +172,7 @@ def test_bfloat16_trains_to_nearly_the_same():
     assert losses[True] != losses[False]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigurationError, match="torch sees no GPU"):
         train(SMALL, device="cuda")

@@ -107,8 +107,8 @@ def test_weights_of_another_shape_are_named(tiny):
 def test_onnx_runtime_agrees_with_torch(tiny, channels):
     network, path = tiny
     export_nano(network, path.with_suffix(".onnx"))
-    by_onnx, config = nano_runner(path)
-    by_torch, _ = nano_runner(path, "torch")
+    by_onnx, config = nano_runner(path, device="cpu")
+    by_torch, _ = nano_runner(path, "torch", "cpu")
 
     values, valid = windows(4, channels, 64)
     assert (by_onnx.engine, by_torch.engine) == ("onnx:tiny", "torch")
@@ -118,8 +118,8 @@ def test_onnx_runtime_agrees_with_torch(tiny, channels):
 
 
 def test_the_shipped_graph_agrees_with_the_shipped_weights():
-    by_onnx, config = nano_runner()
-    by_torch, _ = nano_runner(engine="torch")
+    by_onnx, config = nano_runner(device="cpu")
+    by_torch, _ = nano_runner(engine="torch", device="cpu")
 
     assert by_onnx.engine == "onnx:timercd-nano"
     for channels in (1, 4):
@@ -129,7 +129,7 @@ def test_the_shipped_graph_agrees_with_the_shipped_weights():
 
 
 def test_one_window_alone_gives_the_bits_it_gives_among_others():
-    runner, config = nano_runner()
+    runner, config = nano_runner(device="cpu")
     values, valid = windows(5, 2, config.window)
 
     together = runner(values, valid)[0]
@@ -148,7 +148,16 @@ def test_engines_and_devices_that_are_not_there_are_refused(tiny):
         nano_runner(path, "onnx", "cuda")
     with pytest.raises(ConfigurationError, match="does not know"):
         nano_runner(path, "torch", "abacus")
-    assert nano_runner(path)[0].engine == "torch"
+    with pytest.raises(ConfigurationError, match="engine cuda-graph runs on a GPU, but device is 'cpu'"):
+        nano_runner(path, "cuda-graph", "cpu")
+    assert nano_runner(path, device="cpu")[0].engine == "torch"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("engine", ["cuda-graph", "cuda-graph-tf32"])
+def test_graphs_without_a_gpu_are_refused(engine):
+    with pytest.raises(ConfigurationError, match="torch sees no GPU"):
+        nano_runner(engine=engine)
 
 
 def test_a_hub_id_is_looked_for_on_this_machine_only(tmp_path, monkeypatch):
