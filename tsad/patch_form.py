@@ -103,7 +103,7 @@ class PatchForm:
     def widths_for(self, rows: int) -> npt.NDArray[np.int64]:
         """`widths` after a training part of so many rows, narrower where they would leave too few windows."""
         found = [w if rows > 3 * w else max(_SHORTEST, rows // 4) for w in self.widths]
-        longest = found[self.matched - 1]
+        longest = max(found[: self.matched])
         return np.array([min(w, longest) for w in found], np.int64)
 
     def explaining(self, on: npt.NDArray[np.bool_]) -> int:

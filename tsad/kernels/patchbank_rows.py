@@ -220,7 +220,7 @@ def score_rows(
             seen = seen or not absent[s, c, end]
         if not ready or not seen:
             # The longest window is the last to be complete again after a break.
-            full = run[s] >= centred_width[s]
+            full = run[s] >= widths[s].max()
             reason[i] = 3 if full or not seen else 2
             if asked:
                 delayed_scores(

@@ -367,6 +367,8 @@ def test_short_training_parts_have_narrower_windows():
     prefix = detector.fit(0, values[:80], np.arange(80) * SECOND)
     assert detector._arrays.widths[0].tolist() == [8, 20, 20, 20]
     assert np.isfinite(prefix[19:]).all()
+    detector.fit(0, values[:100], np.arange(100) * SECOND)
+    assert detector._arrays.widths[0].tolist() == [8, 32, 25, 32], "each by its own length"
     with pytest.raises(NotEnoughDataError, match="patchbank needs 32 rows with values, there are 31"):
         detector.fit(0, values[:31], np.arange(31) * SECOND)
 
