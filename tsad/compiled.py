@@ -35,7 +35,7 @@ def _digest(folder: Path) -> str:
 def _kept_in(folder: Path, base: str) -> str:
     """Where machine code of functions in `folder` is kept: below `base` if given, beside them, or in the user's cache.
 
-    Code of sources as they were before is removed.
+    Nowhere, "", where none of these can be written to. Code of sources as they were before is removed.
     """
     name = f"compiled-{_digest(folder)}"
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tsad"
@@ -81,12 +81,12 @@ def compiled(function: Callable[..., Any] | None = None, /, **options: Any) -> A
 
 
 def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    source = Path(function.__code__.co_filename)
-    if not source.is_file():
-        # Typed at a prompt: there is nothing to keep it for.
+    source, before = Path(function.__code__.co_filename), _NUMBA.CACHE_DIR
+    # What is typed at a prompt is not kept, and nothing is where nobody may write.
+    place = _kept_in(source.parent, before) if source.is_file() else ""
+    if not place:
         return njit(nogil=True, **options)(function)
-    before = _NUMBA.CACHE_DIR
-    _NUMBA.CACHE_DIR = _kept_in(source.parent, before)
+    _NUMBA.CACHE_DIR = place
     try:
         return njit(cache=True, nogil=True, **options)(function)
     finally:

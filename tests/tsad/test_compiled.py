@@ -72,6 +72,16 @@ def test_without_a_folder_to_write_to_the_users_cache_is_taken(tmp_path):
     assert len(list((cache / "tsad").glob("compiled-*"))) == 1
 
 
+def test_where_nobody_may_write_nothing_is_kept(tmp_path):
+    (tmp_path / "caller.py").write_text(CALLER)
+    (tmp_path / "inner.py").write_text(INNER.format("i"))
+    (tmp_path / "__pycache__").write_text("")
+    (tmp_path / "cache").write_text("")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    assert run(tmp_path, **environment) == [6, 0]
+    assert run(tmp_path, **environment) == [6, 0]
+
+
 def test_options_are_passed_on():
     @compiled(fastmath=True)
     def mean(values):
