@@ -1,6 +1,6 @@
 """APE beside its baselines: synthetic roles, network connections, laid-in logons, and events a second.
 
-``python -m benchmarks.ape [--seeds N] [--first-seed N] [--only synthetic|lanl|nsl-kdd|kdd99|speed] [--detectors NAME,…]``.
+``python -m benchmarks.ape [--seeds N] [--first-seed N] [--only synthetic|lanl|nsl-kdd|kdd99|speed] [--detectors …]``.
 The synthetic set is that of the project's specification: users with latent roles, 200,000 training events, anomalies
 with one to three values exchanged.
 """
