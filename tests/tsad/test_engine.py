@@ -202,7 +202,7 @@ def test_more_is_said_of_a_row_when_the_rows_behind_it_are_known():
             # From the first row behind the training part to the last of which the delay is over.
             assert rows[own].tolist() == list(range(200, 460 - delay))
             assert len(set(later.levels[own].tolist())) == 1
-            assert 0.5 < later.levels[own][0] < 4
+            assert 0.5 < later.levels[own][0] < 5, "a sum of five ratios"
     # The planted fault of rows 400 to 430 is known as a whole only later: its delayed scores are those of its own rows.
     early = (later.series == 1) & (later.delays == 16)
     assert 400 <= rows[early][np.nanargmax(later.scores[early])] <= 430

@@ -63,7 +63,8 @@ class PatchBankDetector(Detector):
     own scores in training, where every window is judged without its overlapping neighbours, and the ratios are added
     up. Taking the second distinct neighbour, one odd stretch in the training part does not hide the next one. A fifth
     member, where several measured channels move, looks at shape alone: windows of 40 rows, scaled by themselves, and
-    their distance to the nearest of a few typical ones.
+    their distance to the nearest of a few typical ones. It is slow to see an onset, so it counts in the scores that
+    come later and not in the immediate one.
 
     The score of a row is that of the newest window, weighted towards its newest rows: among the windows that will
     cover the row, this is what they are expected to say. Sixteen rows later more of them are known, and the weights
@@ -91,7 +92,7 @@ class PatchBankDetector(Detector):
         does so where several channels of mixed units share a period in training; ``never`` never does.
     clusters
         The fifth member: ``auto`` where more than one channel that is not a command moves in training and windows are
-        not compared by phase; ``always`` with several channels; ``never``.
+        not compared by phase; ``always`` with several channels, and in the immediate score too; ``never``.
     lite
         96 rows without their level alone, against the training part alone: half the time, a fraction of the state, and
         nothing ever becomes usual.
@@ -188,9 +189,13 @@ class PatchBankDetector(Detector):
         self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Learn as `fit` does; see `Detector.fit_with_delays`."""
-        ratios = self._learn(series, train, times).ratios[:, :, self._arrays.member_on[series]]
+        ratios = self._learn(series, train, times).ratios
         scores = np.full((len(train), ratios.shape[1]), np.nan)
-        scores[len(train) - len(ratios) :] = ratios.sum(axis=2) if self._summed else ratios.max(axis=2)
+        on = self._arrays.member_on[series]
+        at_once = on & (~self._member_clusters | (self._clusters == "always"))
+        for k, counted in enumerate([at_once, *[on] * len(self.delays)]):
+            own = ratios[:, k, counted]
+            scores[len(train) - len(ratios) :, k] = own.sum(axis=1) if self._summed else own.max(axis=1)
         return scores[:, 0], scores[:, 1:]
 
     def _learn(self, series: int, train: npt.NDArray[np.float32], times: npt.NDArray[np.int64]) -> _Learnt:
@@ -339,13 +344,14 @@ class PatchBankDetector(Detector):
             rows.series, rows.times, rows.values, (rows.flags & RowFlag.BREAK) != 0, a.n_channels, a.n_bank, a.newest,
             a.last, a.run, a.location, a.factor, a.widths, a.width_used, self._member_width, self._member_centred,
             self._member_clusters, a.member_on, a.centres, a.n_centres, a.centred_width, a.usual, a.channel_usual,
-            a.delayed_usual, self._order, self._summed, form.ring, self._hold, self._most_held, form.depth,
-            early if with_nearest or self._asked else early[:1], np.array(self._asked, np.int64), a.period, a.epoch,
-            a.step, a.explaining, a.bank, a.bank_means, a.bank_phase, a.history, a.history_phase, a.absent,
-            a.history_good, a.history_means, a.gaps, a.bank_sums, a.ring_sums, a.band,
-            (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times, a.history_kept,
-            a.history_held, a.clean, a.windows, out.score, out.reason, out.contributions, out.expected, out.lower,
-            out.upper, nearest, out.nearest, np.empty((len(rows), 0)) if out.delayed is None else out.delayed,
+            a.delayed_usual, self._clusters == "always", self._order, self._summed, form.ring, self._hold,
+            self._most_held, form.depth, early if with_nearest or self._asked else early[:1],
+            np.array(self._asked, np.int64), a.period, a.epoch, a.step, a.explaining, a.bank, a.bank_means,
+            a.bank_phase, a.history, a.history_phase, a.absent, a.history_good, a.history_means, a.gaps, a.bank_sums,
+            a.ring_sums, a.band, (rows.flags & RowFlag.MAINTENANCE) != 0, a.bank_times, a.bank_kept, a.history_times,
+            a.history_kept, a.history_held, a.clean, a.windows, out.score, out.reason, out.contributions, out.expected,
+            out.lower, out.upper, nearest, out.nearest,
+            np.empty((len(rows), 0)) if out.delayed is None else out.delayed,
         )  # fmt: skip
         return out, nearest
 

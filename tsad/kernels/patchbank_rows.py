@@ -131,7 +131,7 @@ def score_bank_rows(
                 continue
             if member_clusters[m]:
                 nearest[t, m] = cluster_distance(
-                    history, channels, end, widths[k], centres, n_centres, window, shares[0]
+                    history, absent, channels, end, widths[k], centres, n_centres, window, shares[0]
                 )
                 early[t, m] = nearest[t, m]
                 continue
@@ -163,19 +163,19 @@ def score_bank_rows(
 def score_rows(
     series, times, values, breaks, n_channels, n_bank, newest, last, run, location, factor, widths, used, member_width,
     member_centred, member_clusters, member_on, centres, n_centres, centred_width, usual, channel_usual, delayed_usual,
-    order, summed, ring, hold, most_held, depth, early, delays, period, epoch, step, explaining, bank, bank_means,
-    bank_phase, history, history_phase, absent, history_good, history_means, gaps, bank_sums, ring_sums, band, bad,
-    bank_times, bank_kept, history_times, history_kept, history_held, clean, windows, score, reason, contributions,
-    expected, lower, upper, nearest, nearest_time, delayed,
+    clusters_count, order, summed, ring, hold, most_held, depth, early, delays, period, epoch, step, explaining, bank,
+    bank_means, bank_phase, history, history_phase, absent, history_good, history_means, gaps, bank_sums, ring_sums,
+    band, bad, bank_times, bank_kept, history_times, history_kept, history_held, clean, windows, score, reason,
+    contributions, expected, lower, upper, nearest, nearest_time, delayed,
 ):  # fmt: skip
     """Judge rows of many series; `nearest[i, m]`, the distances behind the scores, may have no rows.
 
     `early` are the delays of the early scores: the immediate one alone, or three as in `score_bank_rows`, which
     `nearest` and `delayed` need. ``delayed[i, k]`` becomes the score of the row ``delays[k]`` before row i of its
     series; without `delays` nothing is spent on them, and `windows`, the scores of the last windows of each series, is
-    left alone. Windows over `bad` rows never count as normal; with a `hold`, those that end in an alarm count so many
-    rows later, if no more than `most_held` of the ring wait already. `nearest_time[i]` becomes the time of the window
-    that the row was explained by.
+    left alone. Members of clusters count in the immediate score if `clusters_count`. Windows over `bad` rows never
+    count as normal; with a `hold`, those that end in an alarm count so many rows later, if no more than `most_held` of
+    the ring wait already. `nearest_time[i]` becomes the time of the window that the row was explained by.
     """
     size = max(bank.shape[2], 2 * depth)
     entering, leaving = np.zeros(size, np.float32), np.zeros(size, np.float32)
@@ -235,8 +235,10 @@ def score_rows(
             k = member_width[m]
             width = widths[s, k]
             if member_clusters[m]:
+                if not (clusters_count or asked or len(nearest)):
+                    continue
                 of_window = cluster_distance(
-                    history[s], channels, end, width, centres[s], n_centres[s], window, shares[0]
+                    history[s], absent[s], channels, end, width, centres[s], n_centres[s], window, shares[0]
                 )
                 found_early[0] = of_window
                 place = -1
@@ -264,6 +266,8 @@ def score_rows(
             if asked:
                 windows[s, m, t % windows.shape[2]] = of_window
                 later[m] = found_early[1]
+            if member_clusters[m] and not clusters_count:
+                continue
             voices += 1
             total += ratio
             largest = max(largest, ratio)

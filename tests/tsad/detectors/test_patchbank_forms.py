@@ -45,7 +45,7 @@ def shares_of_channels(values, detector, width):
 def test_clusters_say_the_distance_to_the_nearest_typical_window():
     values = wave(700, 3)
     values[600:640, 1] = values[600:640, 1][::-1]
-    windows, ratios, scores, detector = run(values, 500, ring_rows=100)
+    windows, ratios, scores, detector = run(values, 500, ring_rows=100, clusters="always")
     assert detector._arrays.n_centres[0] == 20
     expected = distances_to_centres(values, detector, 40)
     np.testing.assert_allclose(windows[:, 4], expected, rtol=1e-5)
@@ -58,6 +58,40 @@ def test_clusters_say_the_distance_to_the_nearest_typical_window():
     own = scores.contributions * scores.score[:, None] - without.contributions * without.score[:, None]
     shares = own / own.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shares, shares_of_channels(values, detector, 40)[500:], atol=1e-3)
+
+
+def test_clusters_say_nothing_at_once_unless_they_are_told_to():
+    """They are slow to see an onset: alarms, which hang on the immediate score, do not wait for them."""
+    values = wave(700, 3)
+    values[600:640, 1] += 2
+    for clean in (False, True):
+        plain, never = (run(values, 500, clusters=how, clean_training=clean)[2] for how in ("auto", "never"))
+        np.testing.assert_array_equal(plain.score, never.score)
+        np.testing.assert_array_equal(plain.contributions, never.contributions)
+    detector = PatchBankDetector()
+    detector.reserve(1, 3)
+    prefix = detector.fit(0, values[:500].astype(np.float32), np.arange(500) * SECOND)
+    other = PatchBankDetector(clusters="never")
+    other.reserve(1, 3)
+    np.testing.assert_array_equal(prefix, other.fit(0, values[:500].astype(np.float32), np.arange(500) * SECOND))
+    assert detector._arrays.member_on[0, 4]
+
+
+def test_clusters_leave_out_what_is_missing():
+    values = wave(700, 3)
+    masked = values.copy()
+    masked[560:, 0] = np.nan
+    found, detector = (run(masked, 500, clusters="always")[k] for k in (2, 3))
+    assert np.isfinite(found.score).all()
+    assert (found.contributions[160:, 0] == 0).all()
+    # Two of three channels are there, and stand for the third.
+    a = detector._arrays
+    u = ((values.astype(np.float32) - a.location[0, :3]) * a.factor[0, :3]).astype(np.float32).astype(np.float64)
+    centres = a.centres[0, :3, :40, :20].astype(np.float64)
+    window = scaled_by_itself(u[650:690])
+    expected = min(1.5 * np.sum((window - centres[:, :, k].T)[:, 1:] ** 2) / 40 for k in range(20))
+    windows = run(masked, 500, clusters="always")[0]
+    assert windows[689, 4] == pytest.approx(np.sqrt(expected), rel=1e-5)
 
 
 def test_clusters_at_a_delay_say_the_mean_over_the_windows_so_far():
