@@ -38,17 +38,21 @@ def _kept_in(folder: Path, base: str) -> str:
     Nowhere, "", where none of these can be written to. Code of sources as they were before is removed.
     """
     name = f"compiled-{_digest(folder)}"
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tsad"
+    # Where a user has no home, as in some containers, the name stays as it is and nothing can be kept there.
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "tsad"  # noqa: PTH111
     for place in (Path(base),) if base else (folder / "__pycache__", user):
+        if place == user and not user.is_absolute():
+            continue
         try:
             (place / name).mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
         if os.access(place / name, os.W_OK):
-            if not base:
-                for old in place.glob("compiled-*"):
-                    if old.name != name and place != user:
-                        shutil.rmtree(old, ignore_errors=True)
+            # The user's cache serves several folders, and `base` is not ours.
+            old = place.glob("compiled-*") if place == folder / "__pycache__" else ()
+            for one in old:
+                if one.name != name:
+                    shutil.rmtree(one, ignore_errors=True)
             return str(place / name)
     return ""
 

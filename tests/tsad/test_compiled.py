@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsad.compiled import compiled
+from tsad.compiled import _kept_in, compiled
 
 CALLER = """
 from inner import step
@@ -80,6 +80,17 @@ def test_where_nobody_may_write_nothing_is_kept(tmp_path):
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     assert run(tmp_path, **environment) == [6, 0]
     assert run(tmp_path, **environment) == [6, 0]
+
+
+def test_without_a_home_nothing_fails(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "__pycache__").write_text("")
+
+    assert _kept_in(tmp_path / "source", "") == ""
+    assert not (tmp_path / "~").exists()
 
 
 def test_options_are_passed_on():

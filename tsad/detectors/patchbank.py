@@ -132,6 +132,8 @@ class PatchBankDetector(Detector):
             raise ValueError(f"same_phase is {same_phase!r}; choose auto or never")
         if clusters not in ("auto", "always", "never"):
             raise ValueError(f"clusters is {clusters!r}; choose auto, always or never")
+        if lite and clusters == "always":
+            raise ValueError("lite has one member, and clusters are not it; choose clusters auto or never, or not lite")
         ring = 0 if lite else ring_rows
         if hold_rows < 0 or hold_rows > ring or (most_held is not None and most_held < 1):
             raise ValueError(

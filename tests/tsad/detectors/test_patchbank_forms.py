@@ -225,6 +225,7 @@ def test_held_windows_count_after_a_while_and_are_bounded():
         ({"hold_rows": 100, "most_held": 0}, "most_held 0"),
         ({"lite": True, "hold_rows": 10}, "0 to its 0 rows"),
         ({"clusters": "some"}, "clusters is 'some'"),
+        ({"lite": True, "clusters": "always"}, "lite has one member"),
     ],
     ids=str,
 )
