@@ -26,8 +26,8 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "clusters always": {"clusters": "always"},
     "lite": {"lite": True},
     "clean training": {"clean_training": True},
-    "held 1,000 rows": {"hold_rows": 1000},
-    "held, 200 at most": {"hold_rows": 1000, "most_held": 200},
+    "held 1,000 rows": {"hold": 1000},
+    "held, 200 at most": {"hold": 1000, "most_held": 200},
 }
 _COPIES, _APART = 5, 300
 

@@ -96,7 +96,7 @@ class PatchBankDetector(Detector):
     lite
         96 rows without their level alone, against the training part alone: half the time, a fraction of the state, and
         nothing ever becomes usual.
-    hold_rows
+    hold
         Windows that end in an alarm (a mean ratio of 3) count as normal only so many rows later; 0: at once.
     most_held
         No more than so many windows of the ring wait; None: all that end in an alarm.
@@ -118,7 +118,7 @@ class PatchBankDetector(Detector):
         same_phase: SamePhase = "auto",
         clusters: Clusters = "auto",
         lite: bool = False,
-        hold_rows: int = 0,
+        hold: int = 0,
         most_held: int | None = None,
     ) -> None:
         if bank_rows < _LEAST_ROWS or ring_rows < 0 or repeats < 0:
@@ -135,14 +135,14 @@ class PatchBankDetector(Detector):
         if lite and clusters == "always":
             raise ValueError("lite has one member, and clusters are not it; choose clusters auto or never, or not lite")
         ring = 0 if lite else ring_rows
-        if hold_rows < 0 or hold_rows > ring or (most_held is not None and most_held < 1):
+        if hold < 0 or hold > ring or (most_held is not None and most_held < 1):
             raise ValueError(
-                f"hold_rows is {hold_rows}, most_held {most_held}; windows are held back from the ring, so hold_rows "
+                f"hold is {hold}, most_held {most_held}; windows are held back from the ring, so hold "
                 f"must be from 0 to its {ring} rows, and most_held at least 1"
             )
         self._options: dict[str, Any] = {
             "bank_rows": bank_rows, "ring_rows": ring_rows, "repeats": repeats, "clean_training": clean_training,
-            "units": units, "same_phase": same_phase, "clusters": clusters, "lite": lite, "hold_rows": hold_rows,
+            "units": units, "same_phase": same_phase, "clusters": clusters, "lite": lite, "hold": hold,
             "most_held": most_held,
         }  # fmt: skip
         self._bank_rows = bank_rows
@@ -151,7 +151,7 @@ class PatchBankDetector(Detector):
         self._units = units
         self._same_phase = same_phase
         self._clusters = clusters
-        self._hold, self._most_held = hold_rows, ring if most_held is None else most_held
+        self._hold, self._most_held = hold, ring if most_held is None else most_held
         wanted = tuple(m for m in MEMBERS if clusters != "never" or not m.clusters)
         self._form = PatchForm(LITE_MEMBERS if lite else wanted, ring, EARLY_DELAY)
         self._asked: tuple[int, ...] = ()

@@ -14,7 +14,7 @@ from tsad.observations import RowBatch, RowFlag
 QUICK: dict[str, dict[str, object]] = {
     "timercd-nano": {"scales": (1, 4)},
     "patchbank, lite": {"lite": True},
-    "patchbank, held": {"hold_rows": 200, "most_held": 50},
+    "patchbank, held": {"hold": 200, "most_held": 50},
 }
 # A form of a detector keeps the contract too; its name comes first.
 NAMES = [*detector_names(), *(name for name in QUICK if "," in name)]

@@ -197,7 +197,7 @@ def test_held_windows_keep_a_repeated_event_odd():
     values, starts = repeated()
     found = {}
     for hold in (0, 1000):
-        score = run(values, 800, hold_rows=hold)[2].score
+        score = run(values, 800, hold=hold)[2].score
         found[hold] = np.array([np.nanmax(score[at - 800 : at - 800 + 60]) for at in starts])
     # The second distinct neighbour still tells the second event, and the third is usual.
     assert found[0][1] > 0.7 * found[0][0]
@@ -207,23 +207,23 @@ def test_held_windows_keep_a_repeated_event_odd():
 
 def test_held_windows_count_after_a_while_and_are_bounded():
     values, starts = repeated(rows=5000)
-    score = run(values, 800, hold_rows=600)[2].score
+    score = run(values, 800, hold=600)[2].score
     late = [np.nanmax(score[at - 800 : at - 800 + 60]) for at in starts[-3:]]
     assert max(late) < 0.5 * np.nanmax(score), "what waited long enough is usual"
-    _, _, _, detector = run(values[: starts[3] + 60], 800, hold_rows=2000, most_held=25)
+    _, _, _, detector = run(values[: starts[3] + 60], 800, hold=2000, most_held=25)
     a, depth = detector._arrays, detector._form.depth
     assert a.history_held[0, :depth].sum() == 25
-    unbounded = run(values[: starts[3] + 60], 800, hold_rows=2000)[3]
+    unbounded = run(values[: starts[3] + 60], 800, hold=2000)[3]
     assert unbounded._arrays.history_held[0, :depth].sum() > 50
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"hold_rows": 3000}, "0 to its 2000 rows"),
-        ({"hold_rows": -1}, "hold_rows is -1"),
-        ({"hold_rows": 100, "most_held": 0}, "most_held 0"),
-        ({"lite": True, "hold_rows": 10}, "0 to its 0 rows"),
+        ({"hold": 3000}, "0 to its 2000 rows"),
+        ({"hold": -1}, "hold is -1"),
+        ({"hold": 100, "most_held": 0}, "most_held 0"),
+        ({"lite": True, "hold": 10}, "0 to its 0 rows"),
         ({"clusters": "some"}, "clusters is 'some'"),
         ({"lite": True, "clusters": "always"}, "lite has one member"),
     ],
