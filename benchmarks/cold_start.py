@@ -1,6 +1,6 @@
 """False alarms of the time before a series is learnt: who watches the first rows, on quiet recordings.
 
-python -m benchmarks cold_start [--detector timercd-nano …] [--dataset SKAB …]
+python -m benchmarks cold_start [--detector timercd-nano …] [--detector robust+timercd-nano] [--dataset SKAB …]
 """
 
 import argparse
@@ -35,7 +35,7 @@ def run(series: LabelledSeries, detector: str, budget: float) -> tuple[int, floa
     settings = stream_settings(series, (DetectorSettings(name="robust"),)).model_copy(
         update={
             "train_rows": n + 1,
-            "early": EarlySettings(detectors=(DETECTORS[detector],), rows=ROWS),
+            "early": EarlySettings(detectors=tuple(DETECTORS[name] for name in detector.split("+")), rows=ROWS),
             "alarm": AlarmSettings(false_alarms_per_day=budget),
         }
     )
@@ -79,7 +79,7 @@ def simulated() -> list[LabelledSeries]:
 def main() -> None:
     """Print realised and accepted false alarms by data set, detector and budget."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--detector", action="append", choices=DETECTORS)
+    parser.add_argument("--detector", action="append", choices=[*DETECTORS, "robust+timercd-nano"])
     parser.add_argument("--dataset", action="append", choices=DATASETS)
     arguments, _ = parser.parse_known_args()
     columns = [(detector, budget) for detector in arguments.detector or DETECTORS for budget in BUDGETS]

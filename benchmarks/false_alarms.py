@@ -1,8 +1,9 @@
 """Realised against accepted false alarms, on the quiet parts of the labelled sets; tuned on none of them.
 
-``python -m benchmarks.false_alarms [--dataset NAME …] [--detector NAME …]``. Every series goes through the engine once;
-its scores then go through the engine's calibrator once a budget. A day is 1,440 rows whatever the step, so that sets
-can be put together; quiet are test rows at least 100 rows from any label; an alarm that is raised there is false.
+``python -m benchmarks.false_alarms [--dataset NAME …] [--detector NAME[+NAME] …] [--prior-clusters N …]``. Every series
+goes through the engine once; its scores then go through the engine's calibrator once a budget, those of combinations
+also once for each N (by default the engine's own). A day is 1,440 rows whatever the step, so that sets can be put
+together; quiet are test rows at least 100 rows from any label; an alarm that is raised there is false.
 """
 
 import argparse
@@ -21,12 +22,14 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.segments import event_bounds
 from tsad.calibration.episodes import EpisodeCalibrator
 from tsad.errors import TsadError
+from tsad.fusion import PRIOR_CLUSTERS
 from tsad.kernels.episodes import RAISE
 from tsad.observations import RowFlag
 from tsad.settings import DetectorSettings
 
 DATASETS = ("smap", "msl", "skab", "nab", "smd", "asd", "ctn", "tep", "batadal")
 DETECTORS = ("patchbank", "sub-pca", "robust")
+OPTIONS = {"timercd-nano": {"hop": 16}}
 BUDGETS = (10.0, 1.0, 0.1)
 ROWS_A_DAY = 1440
 QUIET_DISTANCE = 100
@@ -53,10 +56,10 @@ def quiet_rows(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(~near, dtype=np.bool_)
 
 
-def judge(run: CausalRun, series: LabelledSeries, budget: float) -> Found:
+def judge(run: CausalRun, series: LabelledSeries, budget: float, prior: float) -> Found:
     """Send the scores of a run through the calibrator with another budget."""
     policy = replace(run.settings.alarm.policy(run.settings.step), false_alarms_per_day=budget)
-    calibrator = EpisodeCalibrator(policy, ROWS_A_DAY)
+    calibrator = EpisodeCalibrator(policy, ROWS_A_DAY, prior)
     calibrator.fit(0, run.prefix_scores)
     begun = int(np.searchsorted(run.times, run.fit.time, side="right"))
     breaks = (run.flags[begun:] & RowFlag.BREAK) != 0
@@ -108,26 +111,31 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dataset", action="append")
     parser.add_argument("--detector", action="append")
+    parser.add_argument("--prior-clusters", action="append", type=float)
     arguments, _ = parser.parse_known_args()
     recordings = load_series(arguments.dataset or list(DATASETS))
     table = Table("detector", "budget a day", "series", "realised / accepted (95 %)", "by series: median (5 to 95 %)",
                   "events touched", "raised inside", "delay, rows", "quiet rows alarmed")  # fmt: skip
     console = Console(width=170)
     for name in arguments.detector or DETECTORS:
-        found: dict[float, list[Found]] = {budget: [] for budget in BUDGETS}
+        members = [DetectorSettings(name=one, options=OPTIONS.get(one, {})) for one in name.split("+")]
+        priors = [0.0] if len(members) == 1 else arguments.prior_clusters or [PRIOR_CLUSTERS]
+        ways = [(prior, budget) for prior in priors for budget in BUDGETS]
+        found: dict[tuple[float, float], list[Found]] = {way: [] for way in ways}
         left_out = 0
         for series in track(recordings, description=name, console=Console(stderr=True)):
             if quiet_rows(series.test_labels).sum() < LEAST_QUIET_ROWS:
                 continue
             try:
-                run = run_causal(series, stream_settings(series, [DetectorSettings(name=name)]))
+                run = run_causal(series, stream_settings(series, members))
             except (TsadError, EvaluationError):
                 left_out += 1
                 continue
-            for budget in BUDGETS:
-                found[budget].append(judge(run, series, budget))
-        for budget in BUDGETS:
-            table.add_row(name, f"{budget:g}", *summary(found[budget]))
+            for prior, budget in ways:
+                found[prior, budget].append(judge(run, series, budget, prior))
+        for prior, budget in ways:
+            label = name if len(members) == 1 else f"{name}, prior {prior:g}"
+            table.add_row(label, f"{budget:g}", *summary(found[prior, budget]))
         console.print(f"{name}: {left_out} series with too little training data left out")
     console.print(table)
 

@@ -16,7 +16,7 @@ from tsad.deadline import Timekeeper
 from tsad.delayed import DelayedRows, DelayedScores
 from tsad.detectors.base import Detector, Scores, Unscored
 from tsad.detectors.registry import create_detector
-from tsad.fusion import harmonic_score
+from tsad.fusion import PRIOR_CLUSTERS, harmonic_score
 from tsad.interventions import CalibrationFigures
 from tsad.kernels.episodes import BAD
 from tsad.observations import RowBatch, RowFlag
@@ -114,8 +114,9 @@ class ScoringTier:
             only.give_delayed()
         policy = settings.alarm.policy(settings.step)
         self._persistence = PersistenceFilter(*settings.alarm.persistence(settings.step))
-        self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day)
         # With several detectors each gets its own p-values, and the combination its own calibration behind them.
+        prior = PRIOR_CLUSTERS if len(detectors) > 1 else 0.0
+        self._calibrator = EpisodeCalibrator(policy, settings.rows_per_day, prior)
         self._members = {name: EpisodeCalibrator(policy, settings.rows_per_day) for name in self.detectors}
         windows = [d.window for d in self.detectors.values()]
         self._monitor = CalibrationMonitor(min(max(_MONITOR_ROWS, *windows), _MOST_MONITOR_ROWS))

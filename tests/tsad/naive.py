@@ -66,7 +66,8 @@ def align_first(observations, n_channels, step, hold, slots):
 class Calibrator:
     """One series of `EpisodeCalibrator`, statement by statement as in the specification (float64)."""
 
-    def __init__(self, u, clusters, excess, exposure, *, gap, share, step, limit, budget, memory):
+    def __init__(self, u, clusters, excess, exposure, *, gap, share, step, limit, budget, memory, prior=0.0):
+        self.prior = prior
         self.u, self.K, self.S, self.N = u, clusters, excess, exposure
         self.G, self.h, self.eta, self.b_max, self.lam = gap, share, step, limit, budget
         self.rho = 1 - 1 / memory
@@ -76,11 +77,11 @@ class Calibrator:
         self.off_row = None
 
     def theta(self):
-        k = max(self.K, 1.0)
+        k = max(self.K + self.prior, 1.0)
         zeta = (self.K + 1) / self.N
         if self.lam >= zeta:
             return self.u
-        return self.u + (k + 1) * (self.S / k) * ((zeta / self.lam) ** (1 / k) - 1)
+        return self.u + (k + 1) * ((self.S + self.prior) / k) * ((zeta / self.lam) ** (1 / k) - 1)
 
     def update(self, s):
         if math.isnan(s):

@@ -140,6 +140,16 @@ def test_what_is_odd_before_the_series_is_learnt_is_alarmed_and_the_alarm_ends_w
     assert cleared.episode_id == first.episode_id
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_second_opinion_does_not_silence_the_first_after_a_short_training_part(seed):
+    values = recording(440, 1, seed)
+    values[400:430, 0, 2] += 64  # twice what the weaker of the two needs alone
+    for detectors in (["robust"], ["sub-pca"], ["robust", "sub-pca"]):
+        output = engine(1, detectors=detectors, early=None).process(observations(values))
+        raised = [(t.time - 10**18) // SECOND for t in output.transitions if t.kind == "alarm.raised"]
+        assert any(400 <= row < 432 for row in raised), detectors
+
+
 @pytest.mark.parametrize("detectors", [["robust"], ["sub-pca"], ["auto"], ["robust", "sub-pca"]])
 @profile(max_examples=15)
 @given(data=st.data())

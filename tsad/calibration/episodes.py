@@ -105,11 +105,16 @@ class EpisodeCalibrator:
         The budget and the clearing rule.
     rows_per_day
         Rows of the time grid in a day.
+    prior_clusters
+        Clusters of mean excess 1 that count besides those that are seen, in what is known of the excess (not of how
+        often there is one). For scores that are negative logarithms of p-values: as far as these hold, the excess over
+        any level is exponential of mean 1, whatever the data. 0: nothing is known beforehand.
     """
 
-    def __init__(self, policy: AlarmPolicy, rows_per_day: float) -> None:
+    def __init__(self, policy: AlarmPolicy, rows_per_day: float, prior_clusters: float = 0.0) -> None:
         self.policy = policy
         self.rows_per_day = rows_per_day
+        self.prior_clusters = prior_clusters
         self._arrays = SeriesArrays(
             {
                 "budget": Field(np.float64, fitted=True),
@@ -195,7 +200,7 @@ class EpisodeCalibrator:
             raise NotEnoughDataError(
                 f"calibration needs at least {2 * gap + 1} scored rows (off-delay {gap}), there are {len(scores)}",
             )
-        tail = fit_tail(scores, gap)
+        tail = fit_tail(scores, gap, self.prior_clusters)
         budget = self.policy.false_alarms_per_day / self.rows_per_day
         above = scores[scores > tail.start]
         ranks = np.sort(scores)
@@ -204,6 +209,10 @@ class EpisodeCalibrator:
         self.reserve(series + 1)
         a = self._arrays
         clusters = max(tail.clusters, 1.0)
+        mean_excess = float(np.mean(above - tail.start)) if len(above) else 0.0
+        if not mean_excess > 0:
+            mean_excess = tail.excess / clusters
+        shape = clusters + self.prior_clusters
         for name, value in {
             "budget": budget,
             "forget": 1.0 - 1.0 / max(len(scores), self.policy.memory_rows),
@@ -220,8 +229,8 @@ class EpisodeCalibrator:
             "n_ranks": len(ranks),
             "n_prefix": len(scores),
             "tail_share": max(len(above), 1) / len(scores),
-            "tail_mean": float(np.mean(above - tail.start)) if len(above) else tail.excess / clusters,
-            "tail_shape": clusters,
+            "tail_mean": mean_excess + (1.0 - mean_excess) * self.prior_clusters / shape,
+            "tail_shape": shape,
             "open_said": 0,
             "decay": 0.0,
             "log_next": 0,
@@ -230,8 +239,6 @@ class EpisodeCalibrator:
             getattr(a, name)[series] = value
         if times is not None:
             self._keep_clusters(series, times[known], cluster_spans(scores, tail.start, gap))
-        if not a.tail_mean[series] > 0:
-            a.tail_mean[series] = tail.excess / clusters
         a.ranks[series] = 0.0
         a.ranks[series, : len(ranks)] = ranks
         max_budget = (tail.clusters + 1.0) / tail.exposure * self.rows_per_day
@@ -371,13 +378,12 @@ class EpisodeCalibrator:
         )
         a, policy = self._arrays, self.policy
         calibrate(
-            series, scores, breaks, times, frozen, policy.off_delay_rows, policy.off_share, policy.governor_step,
-            policy.governor_limit, a.budget, a.forget, a.u, a.clusters, a.excess, a.exposure, a.governor, a.is_open,
-            a.peak, a.cap, a.last_above, a.on, a.last_off, a.now, a.level, a.alarm_peak, a.ranks, a.n_ranks,
-            a.tail_share, a.tail_mean, a.tail_shape, a.n_prefix, a.open_said, a.open_began, a.open_ended, a.decay,
-            a.log_began, a.log_ended, a.log_excess, a.log_cap, a.log_said, a.log_decay, a.log_now, a.log_next,
-            result.p_values, result.rates, result.thresholds,
-            result.on, result.events,
+            series, scores, breaks, times, frozen, policy.off_delay_rows, self.prior_clusters, policy.off_share,
+            policy.governor_step, policy.governor_limit, a.budget, a.forget, a.u, a.clusters, a.excess, a.exposure,
+            a.governor, a.is_open, a.peak, a.cap, a.last_above, a.on, a.last_off, a.now, a.level, a.alarm_peak, a.ranks,
+            a.n_ranks, a.tail_share, a.tail_mean, a.tail_shape, a.n_prefix, a.open_said, a.open_began, a.open_ended,
+            a.decay, a.log_began, a.log_ended, a.log_excess, a.log_cap, a.log_said, a.log_decay, a.log_now, a.log_next,
+            result.p_values, result.rates, result.thresholds, result.on, result.events,
         )  # fmt: skip
         return result
 
@@ -385,7 +391,7 @@ class EpisodeCalibrator:
         """p-values of `scores` under the fit of `series`, without learning from them: float64[n]."""
         a = self._arrays
         n = len(scores)
-        throwaway = EpisodeCalibrator(self.policy, self.rows_per_day)
+        throwaway = EpisodeCalibrator(self.policy, self.rows_per_day, self.prior_clusters)
         throwaway._arrays.restore(a.one(series))
         return throwaway.update(np.zeros(n, np.int32), scores, np.zeros(n, np.bool_)).p_values
 
@@ -399,7 +405,12 @@ class EpisodeCalibrator:
         """The tail of `series` as it stands now."""
         a = self._arrays
         return TailFit(
-            float(a.u[series]), float(a.clusters[series]), float(a.excess[series]), float(a.exposure[series]), False
+            float(a.u[series]),
+            float(a.clusters[series]),
+            float(a.excess[series]),
+            float(a.exposure[series]),
+            False,
+            self.prior_clusters,
         )
 
     def figures(self, series: int) -> CalibrationFigures:

@@ -30,6 +30,8 @@ class TailFit:
         K, the number of clusters; S, the sum of their peaks' excesses over u; N, the rows seen.
     degenerate
         There was no excess to fit; a token one stands in.
+    prior_clusters
+        Clusters of mean excess 1 that count besides; see `tsad.calibration.episodes.EpisodeCalibrator`.
     """
 
     start: float
@@ -37,14 +39,15 @@ class TailFit:
     excess: float
     exposure: float
     degenerate: bool
+    prior_clusters: float = 0.0
 
     def rate(self, score: float) -> float:
         """Clusters a row whose peak reaches `score`."""
-        return float(episode_rate(score, self.start, self.clusters, self.excess, self.exposure))
+        return float(episode_rate(score, self.start, self.clusters, self.excess, self.exposure, self.prior_clusters))
 
     def threshold(self, rate: float) -> float:
         """The score that is reached `rate` times a row."""
-        return float(static_threshold(rate, self.start, self.clusters, self.excess, self.exposure))
+        return float(static_threshold(rate, self.start, self.clusters, self.excess, self.exposure, self.prior_clusters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def _clusters(scores: npt.NDArray[np.float64], start: float, gap: int) -> tuple[
     return len(excesses), float(np.sum(excesses))
 
 
-def fit_tail(scores: npt.NDArray[np.float64], gap: int) -> TailFit:
+def fit_tail(scores: npt.NDArray[np.float64], gap: int, prior_clusters: float = 0.0) -> TailFit:
     """Fit the tail to honest prefix scores (leave-one-out or held out).
 
     Parameters
@@ -95,6 +98,8 @@ def fit_tail(scores: npt.NDArray[np.float64], gap: int) -> TailFit:
         float64[n], finite.
     gap
         Rows that separate two clusters.
+    prior_clusters
+        See `TailFit`.
 
     Examples
     --------
@@ -114,4 +119,4 @@ def fit_tail(scores: npt.NDArray[np.float64], gap: int) -> TailFit:
     degenerate = excess <= 1e-9 * max(abs(start), 1e-9)
     if degenerate:
         excess = max(count, 1) * 0.05 * max(abs(start), 1e-6)
-    return TailFit(start, float(count), excess, float(len(scores)), degenerate)
+    return TailFit(start, float(count), excess, float(len(scores)), degenerate, prior_clusters)

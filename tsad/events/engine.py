@@ -17,7 +17,7 @@ from tsad.events.registry import create_event_detector
 from tsad.events.settings import EventScoringSettings
 from tsad.events.vocabulary import EventVocabulary
 from tsad.explanation import number, severity_of
-from tsad.fusion import harmonic_score
+from tsad.fusion import PRIOR_CLUSTERS, harmonic_score
 from tsad.stream_output import FitReport
 
 __all__ = ["EventEngine"]
@@ -74,7 +74,8 @@ class EventEngine:
         alarm = self.settings.alarm
         policy = AlarmPolicy(alarm.false_alarms_per_day, _CLUSTER_GAP, memory_rows=alarm.memory_events)
         self.events_per_day = events_per_day
-        self._calibrator = EpisodeCalibrator(policy, events_per_day)
+        prior = PRIOR_CLUSTERS if len(self.detectors) > 1 else 0.0
+        self._calibrator = EpisodeCalibrator(policy, events_per_day, prior)
         self._members = {name: EpisodeCalibrator(policy, events_per_day) for name in self.detectors}
 
     # ------------------------------------------------------------------------------------------------- one batch

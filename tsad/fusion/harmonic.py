@@ -3,7 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["harmonic_score"]
+__all__ = ["PRIOR_CLUSTERS", "harmonic_score"]
+
+PRIOR_CLUSTERS = 16.0
+"""What the calibration of a harmonic score knows beforehand of its excess; see `EpisodeCalibrator.prior_clusters`.
+
+That a tail was fitted to few rows is in the p-values already: they are predictive. To doubt their combination as much
+again made two detectors blind after a short training part. docs/calibration.md has what other weights do.
+"""
 
 
 def harmonic_score(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -28,24 +28,27 @@ BAD, FALSE_ALARM = 1, 2
 
 
 @compiled
-def episode_rate(s, u, clusters, excess, exposure):
-    """Λ(s): clusters a row whose peak reaches `s`, as the posterior predictive of an exponential excess."""
+def episode_rate(s, u, clusters, excess, exposure, prior):
+    """Λ(s): clusters a row whose peak reaches `s`, as the posterior predictive of an exponential excess.
+
+    `prior` clusters of mean excess 1 are known beforehand: they tell of the excess, not of how often there is one.
+    """
     zeta = (clusters + 1.0) / exposure
     if s <= u:
         return zeta
-    k = max(clusters, 1.0)
+    k = max(clusters + prior, 1.0)
     # The floor keeps what follows finite: a broken sensor can lie further out than a double can say.
-    return max(zeta * (1.0 + (s - u) / ((k + 1.0) * (excess / k))) ** (-k), LEAST_RATE)
+    return max(zeta * (1.0 + (s - u) / ((k + 1.0) * ((excess + prior) / k))) ** (-k), LEAST_RATE)
 
 
 @compiled
-def static_threshold(rate, u, clusters, excess, exposure):
+def static_threshold(rate, u, clusters, excess, exposure, prior):
     """θ(λ): the score whose episode rate is `rate`."""
     zeta = (clusters + 1.0) / exposure
     if rate >= zeta:
         return u
-    k = max(clusters, 1.0)
-    return u + (k + 1.0) * (excess / k) * ((zeta / rate) ** (1.0 / k) - 1.0)
+    k = max(clusters + prior, 1.0)
+    return u + (k + 1.0) * ((excess + prior) / k) * ((zeta / rate) ** (1.0 / k) - 1.0)
 
 
 @compiled
@@ -86,10 +89,10 @@ def _close(
 
 @compiled
 def calibrate(
-    series, scores, breaks, times, frozen, gap, off_share, governor_step, governor_limit, budget, forget, u, clusters,
-    excess, exposure, governor, is_open, peak, cap, last_above, on, last_off, now, level, alarm_peak, ranks, n_ranks,
-    tail_share, tail_mean, tail_shape, n_prefix, open_said, open_began, open_ended, decay, log_began, log_ended,
-    log_excess, log_cap, log_said, log_decay, log_now, log_next, p_values, rates, thresholds, is_on, events,
+    series, scores, breaks, times, frozen, gap, prior, off_share, governor_step, governor_limit, budget, forget, u,
+    clusters, excess, exposure, governor, is_open, peak, cap, last_above, on, last_off, now, level, alarm_peak, ranks,
+    n_ranks, tail_share, tail_mean, tail_shape, n_prefix, open_said, open_began, open_ended, decay, log_began,
+    log_ended, log_excess, log_cap, log_said, log_decay, log_now, log_next, p_values, rates, thresholds, is_on, events,
 ):  # fmt: skip
     """Judge rows in order, and learn from quiet ones; `times` and `frozen` may be empty.
 
@@ -117,8 +120,9 @@ def calibrate(
         now[s] += 1
         learns = not (len(frozen) > 0 and frozen[i])
         lam = budget[s]
-        theta = u[s] + (static_threshold(lam, u[s], clusters[s], excess[s], exposure[s]) - u[s]) * math.exp(governor[s])
-        rate = episode_rate(x, u[s], clusters[s], excess[s], exposure[s])
+        static = static_threshold(lam, u[s], clusters[s], excess[s], exposure[s], prior)
+        theta = u[s] + (static - u[s]) * math.exp(governor[s])
+        rate = episode_rate(x, u[s], clusters[s], excess[s], exposure[s], prior)
         thresholds[i] = theta
         rates[i] = rate
         # p-value: rank within the prefix up to u, power tail above it.

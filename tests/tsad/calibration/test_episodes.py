@@ -71,15 +71,16 @@ def test_scale_and_shift_change_nothing_but_the_threshold(values, scale, shift):
     st.lists(st.floats(0, 10), min_size=70, max_size=120),
     st.lists(st.one_of(st.floats(0, 30), st.just(float("nan"))), max_size=300),
     st.floats(0.1, 500),
+    st.sampled_from([0.0, 0.5, 8.0]),
 )
-def test_stream_equals_the_naive_twin(prefix, stream, budget):
+def test_stream_equals_the_naive_twin(prefix, stream, budget, prior):
     policy = AlarmPolicy(budget, off_delay_rows=5, memory_rows=50)
-    calibrator = EpisodeCalibrator(policy, DAY)
+    calibrator = EpisodeCalibrator(policy, DAY, prior)
     prefix = np.array(prefix)
     tail = calibrator.fit(0, prefix).tail
     twin = naive.Calibrator(
         tail.start, tail.clusters, tail.excess, tail.exposure,
-        gap=5, share=0.25, step=0.1, limit=3.0, budget=budget / DAY, memory=max(len(prefix), 50),
+        gap=5, share=0.25, step=0.1, limit=3.0, budget=budget / DAY, memory=max(len(prefix), 50), prior=prior,
     )  # fmt: skip
 
     found = run(calibrator, stream)

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tsad.calibration.test_episodes import golden_scores
 from tsad.calibration.tail import TailFit, cluster_spans, fit_tail
@@ -30,6 +34,30 @@ def test_threshold_in_closed_form(k, mean, zeta, rate, expected):
 
     assert tail.threshold(rate) == pytest.approx(expected, abs=1e-11)
     assert tail.rate(tail.threshold(rate)) == pytest.approx(rate, rel=1e-12)
+
+
+@given(
+    k=st.integers(0, 40), mean=st.floats(0.05, 20.0), prior=st.floats(0.5, 100.0), excess=st.floats(0.01, 30.0)
+)
+def test_what_is_known_beforehand_tells_of_the_excess_and_not_of_how_often_there_is_one(k, mean, prior, excess):
+    plain = TailFit(2.0, float(k), max(k, 1) * mean, 400.0, degenerate=False)
+    known = replace(plain, prior_clusters=prior)
+    # As many clusters more, of mean excess 1, seen in rows that have no others.
+    seen = replace(plain, clusters=k + prior, excess=plain.excess + prior)
+
+    assert known.rate(2.0) == plain.rate(2.0) == (k + 1) / 400
+    assert known.threshold(known.rate(2.0 + excess)) == pytest.approx(2.0 + excess, rel=1e-9)
+    if k + prior >= 1:
+        assert known.rate(2.0 + excess) / known.rate(2.0) == pytest.approx(
+            seen.rate(2.0 + excess) / seen.rate(2.0), rel=1e-9
+        )
+
+
+def test_what_is_known_for_sure_is_an_exponential_tail_of_mean_one():
+    tail = TailFit(2.0, 3.0, 30.0, 400.0, degenerate=False, prior_clusters=1e9)
+
+    assert tail.rate(7.0) == pytest.approx(0.01 * np.exp(-5.0), rel=1e-6)
+    assert tail.threshold(1e-6) == pytest.approx(2.0 + np.log(1e4), rel=1e-6)
 
 
 def test_clusters_have_their_first_and_last_row_and_their_peaks_excess():
