@@ -36,9 +36,7 @@ def test_threshold_in_closed_form(k, mean, zeta, rate, expected):
     assert tail.rate(tail.threshold(rate)) == pytest.approx(rate, rel=1e-12)
 
 
-@given(
-    k=st.integers(0, 40), mean=st.floats(0.05, 20.0), prior=st.floats(0.5, 100.0), excess=st.floats(0.01, 30.0)
-)
+@given(k=st.integers(0, 40), mean=st.floats(0.05, 20.0), prior=st.floats(0.5, 100.0), excess=st.floats(0.01, 30.0))
 def test_what_is_known_beforehand_tells_of_the_excess_and_not_of_how_often_there_is_one(k, mean, prior, excess):
     plain = TailFit(2.0, float(k), max(k, 1) * mean, 400.0, degenerate=False)
     known = replace(plain, prior_clusters=prior)
