@@ -19,6 +19,7 @@ WITHOUT_DATA = (
     "latency",
     "deliveries",
     "part_fusion",
+    "smallest_fault",
 )
 WITH_DATA = (
     "false_alarms",
@@ -34,6 +35,8 @@ WITH_DATA = (
     "operator_loop",
 )
 
+if sys.argv[1:] and not sys.argv[1].startswith("-") and sys.argv[1] not in (*WITHOUT_DATA, *WITH_DATA):
+    sys.exit(f"there is no benchmark {sys.argv[1]!r}; there are {', '.join(sorted((*WITHOUT_DATA, *WITH_DATA)))}")
 named = [argument for argument in sys.argv[1:] if argument in (*WITHOUT_DATA, *WITH_DATA)]
 for name in named or WITHOUT_DATA:
     importlib.import_module(f"benchmarks.{name}").main()
