@@ -25,6 +25,8 @@ _QUANTILE = 0.99
 _USUAL_QUANTILE = 0.9
 _CALM = -3.0  # log odds: 5 %
 _LEAST_BAND = 1e-3
+_STANDING_STILL = 0.0
+"""Where every channel stands still there is nothing odd: a score, and the lowest."""
 
 
 class WindowNetworkDetector(Detector):
@@ -116,7 +118,7 @@ class WindowNetworkDetector(Detector):
         self._stream.begin(np.array([series], np.int32))
         batch = prefix_rows(series, train, times, a.width)
         asked = np.arange(rows) >= rows - self._calibration_rows
-        logits, expected, *_ = self._stream.follow(batch, asked)
+        logits, expected, ready, _ = self._stream.follow(batch, asked)
         distances = np.abs(train - expected[:, :n])
         for c in np.flatnonzero(a.known[series, :n]):
             known = distances[:, c][~np.isnan(distances[:, c])]
@@ -125,6 +127,7 @@ class WindowNetworkDetector(Detector):
             a.band[series, c] = max(usual, _LEAST_BAND * float(moved)) or 1.0
         a.usual[series, :n] = _usual(logits[:, :n])
         scores, _ = self._judged(logits, a.usual[series, : logits.shape[1]], a.weight[series, : logits.shape[1]])
+        scores[np.isnan(scores) & ready & asked] = _STANDING_STILL
         scores[np.isnan(train).all(axis=1)] = np.nan
         return scores
 
@@ -148,9 +151,7 @@ class WindowNetworkDetector(Detector):
         missing = ~(np.isfinite(rows.values) & a.known[rows.series][:, : rows.values.shape[1]]).any(axis=1)
         weight = a.weight[rows.series][:, : rows.values.shape[1]]
         score, shares = self._judged(logits, a.usual[rows.series][:, : rows.values.shape[1]], weight)
-        # Where every channel stands still there is nothing odd: a score, and the lowest.
-        quiet = np.isnan(score) & ready & ~missing
-        score[quiet] = 0.0
+        score[np.isnan(score) & ready & ~missing] = _STANDING_STILL
         speaks = ready & ~missing & ~late
         out.score[speaks] = score[speaks]
         out.contributions[speaks] = shares[speaks]

@@ -6,6 +6,7 @@ from sklearn.metrics import average_precision_score
 from tsad.detectors.base import Unscored
 from tsad.detectors.registry import create_detector
 from tsad.errors import ConfigurationError, NotEnoughDataError
+from tsad.foundation.streaming import LEAST_STEPS
 from tsad.observations import RowBatch
 
 
@@ -203,10 +204,24 @@ def test_a_constant_recording_is_not_odd():
 
     detector = nano()
     detector.reserve(1, 2)
-    detector.fit(0, values, times_of(values))
+    prefix = detector.fit(0, values, times_of(values))
     found = detector.score(rows_of(values[:20], 200))
     assert (found.score == 0).all()
     assert (found.reason == Unscored.SCORED).all()
+    # Without honest scores of it the series could never be calibrated.
+    assert np.isnan(prefix[: LEAST_STEPS - 1]).all()
+    assert (prefix[LEAST_STEPS - 1 :] == 0).all()
+
+
+def test_rows_that_calibration_does_not_ask_about_have_no_score_even_where_nothing_moves():
+    values = np.full((200, 2), 5, np.float32)
+    detector = nano(calibration_rows=50)
+    detector.reserve(1, 2)
+
+    prefix = detector.fit(0, values, times_of(values))
+
+    assert np.isnan(prefix[:150]).all()
+    assert (prefix[150:] == 0).all()
 
 
 def test_a_long_gap_of_one_channel_leaves_the_others_their_say():
