@@ -14,6 +14,7 @@ WITHOUT_DATA = (
     "foundation",
     "foundation_learning",
     "foundation_live",
+    "foundation_start",
     "themis",
     "explorer",
     "latency",
