@@ -93,6 +93,23 @@ def test_stream_equals_the_naive_twin(prefix, stream, budget, prior):
     assert calibrator.governor(0) == pytest.approx(twin.b, abs=1e-12)
 
 
+def test_what_is_known_beforehand_counts_in_p_values_thresholds_and_after_a_restart():
+    scores = golden_scores()
+    calibrator = EpisodeCalibrator(AlarmPolicy(1.0), DAY, prior_clusters=1e9)
+    calibrator.fit(0, scores[:400])
+    start = calibrator.tail(0).start
+    restarted = EpisodeCalibrator(AlarmPolicy(1.0), DAY, prior_clusters=1e9)
+    restarted.restore(calibrator.state(1, fitted=True) | calibrator.state(1, fitted=False))
+
+    for one in (calibrator, restarted):
+        expected = one.threshold(0)
+        found = run(one, [start + 5.0])
+        share = np.mean(scores[:400] > start)
+        assert found.p_values[0] == pytest.approx(share * np.exp(-5.0), rel=1e-6)
+        assert found.rates[0] == pytest.approx(8 / 400 * np.exp(-5.0), rel=1e-6)
+        assert found.thresholds[0] == expected == pytest.approx(start + np.log(8 / 400 * DAY), rel=1e-6)
+
+
 def test_a_long_anomaly_costs_no_more_than_a_short_one():
     states = []
     for length in (100, 5000):
