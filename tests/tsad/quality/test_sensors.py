@@ -317,7 +317,7 @@ def engine():
     made = StreamEngine(
         StreamSettings(
             name="pumps", step=1, train_rows=200, channels=CHANNELS, detectors=["robust", "sub-pca"],
-            alarm=AlarmSettings(false_alarms_per_day=100, off_delay=10),
+            alarm=AlarmSettings(false_alarms_per_day=10, off_delay=10),
             sensors=LOOSE.model_copy(update={"counters": ("temperature",)}), early=EarlySettings(rows=100),
         )
     )  # fmt: skip
