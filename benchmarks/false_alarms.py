@@ -1,4 +1,6 @@
-"""Realised against accepted false alarms, on the quiet parts of the labelled sets; tuned on none of them.
+"""Realised against accepted false alarms, on the quiet parts of the labelled sets.
+
+Nothing was tuned on them but `tsad.fusion.PRIOR_CLUSTERS`, which concerns combinations alone.
 
 ``python -m benchmarks.false_alarms [--dataset NAME …] [--detector NAME[+NAME] …] [--prior-clusters N …]``. Every series
 goes through the engine once; its scores then go through the engine's calibrator once a budget, those of combinations
@@ -113,6 +115,8 @@ def main() -> None:
     parser.add_argument("--detector", action="append")
     parser.add_argument("--prior-clusters", action="append", type=float)
     arguments, _ = parser.parse_known_args()
+    if arguments.prior_clusters and not any("+" in name for name in arguments.detector or ()):
+        parser.error("--prior-clusters is for combinations, such as --detector robust+sub-pca")
     recordings = load_series(arguments.dataset or list(DATASETS))
     table = Table("detector", "budget a day", "series", "realised / accepted (95 %)", "by series: median (5 to 95 %)",
                   "events touched", "raised inside", "delay, rows", "quiet rows alarmed")  # fmt: skip

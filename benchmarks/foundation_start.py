@@ -46,7 +46,7 @@ def started(name: str, options: Mapping[str, Any]) -> tuple[float, float, float]
     for _ in range(REPEATS):
         before = time.clock_gettime(time.CLOCK_BOOTTIME)
         command = [sys.executable, "-W", "ignore", "-c", _PROCESS, json.dumps([name, dict(options)])]
-        said = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        said = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         found.append((said[0] - before, said[1], said[2]))
     wall, processor, memory = np.median(found, axis=0)
     return float(wall), float(processor), float(memory)

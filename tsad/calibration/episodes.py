@@ -109,9 +109,16 @@ class EpisodeCalibrator:
         Clusters of mean excess 1 that count besides those that are seen, in what is known of the excess (not of how
         often there is one). For scores that are negative logarithms of p-values: as far as these hold, the excess over
         any level is exponential of mean 1, whatever the data. 0: nothing is known beforehand.
+
+    Raises
+    ------
+    ValueError
+        `prior_clusters` is negative or not a number.
     """
 
     def __init__(self, policy: AlarmPolicy, rows_per_day: float, prior_clusters: float = 0.0) -> None:
+        if not prior_clusters >= 0:
+            raise ValueError(f"prior_clusters is {prior_clusters}; give 0 or more")
         self.policy = policy
         self.rows_per_day = rows_per_day
         self.prior_clusters = prior_clusters

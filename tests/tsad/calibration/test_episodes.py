@@ -110,6 +110,12 @@ def test_what_is_known_beforehand_counts_in_p_values_thresholds_and_after_a_rest
         assert found.thresholds[0] == expected == pytest.approx(start + np.log(8 / 400 * DAY), rel=1e-6)
 
 
+@pytest.mark.parametrize("prior", [-1.0, float("nan")])
+def test_fewer_than_no_clusters_cannot_be_known_beforehand(prior):
+    with pytest.raises(ValueError, match="prior_clusters is"):
+        EpisodeCalibrator(AlarmPolicy(1.0), DAY, prior)
+
+
 def test_a_long_anomaly_costs_no_more_than_a_short_one():
     states = []
     for length in (100, 5000):
